@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Refreshing the shares of every CPU, and handing M to a CPU that lacks it.
+//!
+//! M crosses RAM only here and when it is loaded, and never as a whole: under `stop_machine()`, on
+//! the giving and the receiving CPU, through one cache line that carries first a pad Q and, once
+//! the receiver has taken that into its registers and erased the line, M xor Q.
+//!
+//! ```text
+//! giver:     line = Q  ->  PAD           (waits)          line = M^Q -> MASKED    (waits)
+//! receiver:  (waits)       DR = Q, line = 0 -> PAD_TAKEN  (waits)       M = DR^line, line = 0,
+//!                                                                       DR = M^S -> DONE
+//! ```
+//!
+//! C header: [`include/linux/stop_machine.h`](srctree/include/linux/stop_machine.h)
+
+use crate::{
+    bindings,
+    cipher::{self, CheckValue, Input, Line, Purpose},
+    percpu::{self, online, Slot},
+    section::Section,
+    store,
+};
+use core::{
+    ffi::c_void,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use kernel::{cpu::CpuId, cpumask::CpumaskVar, prelude::*};
+
+/// Public bytes that never repeat, for the context of a pad or a mask.
+fn fresh() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    // SAFETY: `bytes` is writable for its length.
+    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
+    bytes
+}
+
+/// Refreshes the shares of every online CPU that holds the key, and returns how many those are.
+///
+/// May sleep.
+pub(crate) fn refresh_all(check: &CheckValue) -> u32 {
+    let mut refreshed = 0;
+    for cpu in online() {
+        let mut context = [0; 20];
+        context[..4].copy_from_slice(&(cpu as u32).to_le_bytes());
+        context[4..].copy_from_slice(&fresh());
+        let inputs = store::inputs(Purpose::Refresh, &context);
+        let held = percpu::run_on(cpu, |slot| {
+            // SAFETY: In a section of the CPU that owns `slot`.
+            let held = unsafe { cipher::refresh(&slot.share, check, &inputs) }.is_ok();
+            if held {
+                slot.armed.store(true, Ordering::Relaxed);
+            } else {
+                store::note_loss(slot);
+            }
+            held
+        });
+        refreshed += u32::from(held);
+    }
+    refreshed
+}
+
+/// Arms every online CPU that lacks the key, and returns how often M crossed RAM for it.
+///
+/// May sleep. A CPU that could not be armed stays as it was; the next call tries again.
+pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
+    let slots = percpu::slots();
+    let Some(giver) = online().find(|&cpu| slots[cpu].armed.load(Ordering::Relaxed)) else {
+        return 0;
+    };
+    let mut armings = 0;
+    for receiver in online() {
+        let slot = &slots[receiver];
+        if slot.armed.load(Ordering::Relaxed) || !slot.reserved.load(Ordering::Relaxed) {
+            continue;
+        }
+        match hand_over(check, giver, receiver, slot) {
+            Ok(()) => armings += 1,
+            Err(error) => pr_debug!("arming CPU {receiver} failed: {error:?}\n"),
+        }
+    }
+    armings
+}
+
+/// How far a transfer has come.
+mod phase {
+    pub(super) const START: u32 = 0;
+    pub(super) const PAD: u32 = 1;
+    pub(super) const PAD_TAKEN: u32 = 2;
+    pub(super) const MASKED: u32 = 3;
+    pub(super) const DONE: u32 = 4;
+    pub(super) const FAILED: u32 = 5;
+}
+
+/// The one line that M crosses, as pad and masked key. It is used only under `stop_machine()`, by
+/// the CPU whose turn the phase says it is; transfers are serialised by the store's mutex.
+static LINE: Line = Line::new();
+
+struct Transfer<'a> {
+    giver: usize,
+    receiver: usize,
+    slot: &'a Slot,
+    check: &'a CheckValue,
+    inputs: [Input; 2],
+    phase: AtomicU32,
+}
+
+fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> Result {
+    store::draw_share(slot);
+    let transfer = Transfer {
+        giver,
+        receiver,
+        slot,
+        check,
+        inputs: store::inputs(Purpose::Transport, &fresh()),
+        phase: AtomicU32::new(phase::START),
+    };
+    let mut cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
+    for cpu in [giver, receiver] {
+        cpus.set(CpuId::from_u32(cpu as u32).ok_or(EINVAL)?);
+    }
+    // If one of the two goes offline before the machine stops, the callback runs on the other
+    // alone, which sees that and gives up.
+    // SAFETY: The callback gets the `Transfer` that it expects, which outlives the call.
+    let ret = unsafe {
+        bindings::stop_machine(
+            Some(transfer_on_cpu),
+            (&raw const transfer).cast_mut().cast(),
+            cpus.as_raw(),
+        )
+    };
+    kernel::error::to_result(ret)?;
+    match transfer.phase.load(Ordering::Acquire) {
+        phase::DONE => Ok(()),
+        _ => Err(ENODATA),
+    }
+}
+
+/// Plays the part of the CPU that it runs on.
+///
+/// # Safety
+///
+/// `transfer` must point to a `Transfer`; under `stop_machine()` only.
+unsafe extern "C" fn transfer_on_cpu(transfer: *mut c_void) -> i32 {
+    // SAFETY: By this function's own contract.
+    let transfer = unsafe { &*transfer.cast::<Transfer<'_>>() };
+    // Nobody goes on- or offline while the machine is stopped.
+    if !online().any(|cpu| cpu == transfer.giver) || !online().any(|cpu| cpu == transfer.receiver) {
+        return ENODEV.to_errno();
+    }
+    let result = Section::enter().and_then(|section| {
+        if section.cpu() == transfer.giver {
+            transfer.give()
+        } else if section.cpu() == transfer.receiver {
+            transfer.take(&section)
+        } else {
+            Ok(())
+        }
+    });
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            transfer.phase.store(phase::FAILED, Ordering::Release);
+            error.to_errno()
+        }
+    }
+}
+
+impl Transfer<'_> {
+    /// Waits, with interrupts off, until the other CPU has reached `wanted`.
+    fn wait_for(&self, wanted: u32) -> Result {
+        loop {
+            match self.phase.load(Ordering::Acquire) {
+                reached if reached == wanted => return Ok(()),
+                phase::FAILED => return Err(ECANCELED),
+                // SAFETY: Always safe.
+                _ => unsafe { bindings::tresor_cpu_relax() },
+            }
+        }
+    }
+
+    fn give(&self) -> Result {
+        let share = &percpu::slots()[self.giver].share;
+        let line = LINE.as_ptr();
+        // SAFETY: In a section of the giver, which owns `share`; START is the giver's turn.
+        unsafe { cipher::give_pad(share, self.check, &self.inputs, line) }.map_err(|_| ENODATA)?;
+        self.phase.store(phase::PAD, Ordering::Release);
+        self.wait_for(phase::PAD_TAKEN)?;
+        // SAFETY: As above; PAD_TAKEN is the giver's turn.
+        unsafe { cipher::give_masked(share, self.check, &self.inputs, line) }
+            .map_err(|_| ENODATA)?;
+        self.phase.store(phase::MASKED, Ordering::Release);
+        self.wait_for(phase::DONE)
+    }
+
+    fn take(&self, section: &Section) -> Result {
+        let share = &self.slot.share;
+        let line = LINE.as_ptr();
+        self.wait_for(phase::PAD)?;
+        // SAFETY: In a section of the receiver, whose breakpoint slots are ours; PAD is its turn.
+        unsafe { cipher::take_pad(share, line) };
+        self.phase.store(phase::PAD_TAKEN, Ordering::Release);
+        let taken = self.wait_for(phase::MASKED).and_then(|()| {
+            // SAFETY: As above; MASKED is the receiver's turn.
+            unsafe { cipher::take_masked(share, self.check, line) }.map_err(|_| ENODATA)?;
+            store::keep_or_wipe(section)
+        });
+        if taken.is_err() {
+            share.erase();
+            // SAFETY: The registers of this CPU are ours.
+            unsafe { cipher::wipe(share) };
+            return taken;
+        }
+        self.slot.armed.store(true, Ordering::Relaxed);
+        self.phase.store(phase::DONE, Ordering::Release);
+        Ok(())
+    }
+}

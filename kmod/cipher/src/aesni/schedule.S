@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// AES (FIPS 197) with the key schedule computed on the way, in registers.
+//
+// Notation: a round key k_i is four 32-bit words w0..w3 in one register, w0 lowest. For a word f,
+// all(f) is (f,f,f,f). P is the running sum P(w0,w1,w2,w3) = (w0, w0+w1, w0+w1+w2, w0+w1+w2+w3), where
+// + is xor; its inverse is k + (k << 32 bits). With S = SubWord and R = RotWord, FIPS 197 section 5.2
+// reads
+//   AES-128: k_i = P(k_{i-1}) + all(S(R(k_{i-1}.w3)) + rcon_i)
+//   AES-256: k_i = P(k_{i-2}) + all(S(R(k_{i-1}.w3)) + rcon_{i/2})	for even i
+//            k_i = P(k_{i-2}) + all(S(k_{i-1}.w3))			for odd i
+//
+// Why not AESKEYGENASSIST: it is slow microcode on many CPUs. In a register whose four columns are
+// equal ShiftRows changes nothing, so PSHUFB (which makes all(R(w3)) from k) and AESENCLAST (which
+// applies S and adds its operand) are all that the chain from one round key to the next needs; the
+// operand P(k_{i-2}) + rcon is ready before.
+//
+// Backwards the same equations are solved for the older key:
+//   AES-128: with d = P^-1(k_i):  k_{i-1} = d + (S(R(d.w3)) + rcon_i, 0, 0, 0)
+//   AES-256: with d = P^-1(k_i):  k_{i-2} = d + (S(..k_{i-1}.w3) + rcon, 0, 0, 0)
+// w3 of the result is d.w3 already, so what the next step needs of it is taken from d, before S is
+// there: the chain is far shorter than forwards.
+//
+// Register arguments are numbers of xmm registers. Each of them holds secrets.
+
+.pushsection .rodata.tresor_aesni, "a", @progbits
+	.balign		16
+.Lrot_w3:				// PSHUFB: all(RotWord(w3))
+	.long		0x0c0f0e0d, 0x0c0f0e0d, 0x0c0f0e0d, 0x0c0f0e0d
+.Lonly_w0:
+	.long		0xffffffff, 0, 0, 0
+.Lrcon_0:				// no round constant
+	.long		0, 0, 0, 0
+.Lrcon_1:				// FIPS 197 table 5
+	.long		0x01, 0x01, 0x01, 0x01
+.Lrcon_2:
+	.long		0x02, 0x02, 0x02, 0x02
+.Lrcon_3:
+	.long		0x04, 0x04, 0x04, 0x04
+.Lrcon_4:
+	.long		0x08, 0x08, 0x08, 0x08
+.Lrcon_5:
+	.long		0x10, 0x10, 0x10, 0x10
+.Lrcon_6:
+	.long		0x20, 0x20, 0x20, 0x20
+.Lrcon_7:
+	.long		0x40, 0x40, 0x40, 0x40
+.Lrcon_8:
+	.long		0x80, 0x80, 0x80, 0x80
+.Lrcon_9:
+	.long		0x1b, 0x1b, 0x1b, 0x1b
+.Lrcon_10:
+	.long		0x36, 0x36, 0x36, 0x36
+.popsection
+
+// \op with register \key on each of \blocks.
+.macro	EACH		op, key, blocks:vararg
+.irp b, \blocks
+	\op		%xmm\key, %xmm\b
+.endr
+.endm
+
+// \k := P(\k). Clobbers \t.
+.macro	RUNNING_SUM	k, t
+	movdqa		%xmm\k, %xmm\t
+	pslldq		$4, %xmm\t
+	pxor		%xmm\t, %xmm\k
+	movdqa		%xmm\k, %xmm\t
+	pslldq		$8, %xmm\t
+	pxor		%xmm\t, %xmm\k
+.endm
+
+// AES-256, i even: \t := k_i, for \a = k_{i-2} and \b = k_{i-1}. \b survives.
+.macro	NEXT256_EVEN	a, b, t, rcon
+	RUNNING_SUM	\a, \t
+	pxor		.Lrcon_\rcon(%rip), %xmm\a
+	movdqa		%xmm\b, %xmm\t
+	pshufb		.Lrot_w3(%rip), %xmm\t
+	aesenclast	%xmm\a, %xmm\t
+.endm
+
+// AES-256, i odd: as above.
+.macro	NEXT256_ODD	a, b, t
+	RUNNING_SUM	\a, \t
+	pshufd		$0xff, %xmm\b, %xmm\t
+	aesenclast	%xmm\a, %xmm\t
+.endm
+
+// AES-128: \k := k_i, for \k = k_{i-1}. Clobbers \t, \u.
+.macro	NEXT128		k, t, u, rcon
+	movdqa		%xmm\k, %xmm\t
+	pshufb		.Lrot_w3(%rip), %xmm\t
+	aesenclast	.Lrcon_\rcon(%rip), %xmm\t
+	RUNNING_SUM	\k, \u
+	pxor		%xmm\t, %xmm\k
+.endm
+
+// Encrypts \blocks with AES-256 under k_0 = \a, k_1 = \b. Clobbers \a, \b, \t.
+.macro	ENCRYPT256	a, b, t, blocks:vararg
+	EACH		pxor, \a, \blocks
+	EACH		aesenc, \b, \blocks
+	NEXT256_EVEN	\a, \b, \t, 1
+	EACH		aesenc, \t, \blocks
+	NEXT256_ODD	\b, \t, \a
+	EACH		aesenc, \a, \blocks
+	NEXT256_EVEN	\t, \a, \b, 2
+	EACH		aesenc, \b, \blocks
+	NEXT256_ODD	\a, \b, \t
+	EACH		aesenc, \t, \blocks
+	NEXT256_EVEN	\b, \t, \a, 3
+	EACH		aesenc, \a, \blocks
+	NEXT256_ODD	\t, \a, \b
+	EACH		aesenc, \b, \blocks
+	NEXT256_EVEN	\a, \b, \t, 4
+	EACH		aesenc, \t, \blocks
+	NEXT256_ODD	\b, \t, \a
+	EACH		aesenc, \a, \blocks
+	NEXT256_EVEN	\t, \a, \b, 5
+	EACH		aesenc, \b, \blocks
+	NEXT256_ODD	\a, \b, \t
+	EACH		aesenc, \t, \blocks
+	NEXT256_EVEN	\b, \t, \a, 6
+	EACH		aesenc, \a, \blocks
+	NEXT256_ODD	\t, \a, \b
+	EACH		aesenc, \b, \blocks
+	NEXT256_EVEN	\a, \b, \t, 7
+	EACH		aesenclast, \t, \blocks
+.endm
+
+// Encrypts \blocks with AES-128 under k_0 = \k. Clobbers \k, \t, \u.
+.macro	ENCRYPT128	k, t, u, blocks:vararg
+	EACH		pxor, \k, \blocks
+.irp i, 1,2,3,4,5,6,7,8,9
+	NEXT128		\k, \t, \u, \i
+	EACH		aesenc, \k, \blocks
+.endr
+	NEXT128		\k, \t, \u, 10
+	EACH		aesenclast, \k, \blocks
+.endm
+
+// AES-256: from \a = k_0, \b = k_1 to \t = k_14, \b = k_13. Clobbers \a.
+.macro	LAST256		a, b, t
+	NEXT256_EVEN	\a, \b, \t, 1
+	NEXT256_ODD	\b, \t, \a
+	NEXT256_EVEN	\t, \a, \b, 2
+	NEXT256_ODD	\a, \b, \t
+	NEXT256_EVEN	\b, \t, \a, 3
+	NEXT256_ODD	\t, \a, \b
+	NEXT256_EVEN	\a, \b, \t, 4
+	NEXT256_ODD	\b, \t, \a
+	NEXT256_EVEN	\t, \a, \b, 5
+	NEXT256_ODD	\a, \b, \t
+	NEXT256_EVEN	\b, \t, \a, 6
+	NEXT256_ODD	\t, \a, \b
+	NEXT256_EVEN	\a, \b, \t, 7
+.endm
+
+// One step backwards. \k holds k_i on entry; on exit k_{i-2} (AES-256) or k_{i-1} (AES-128).
+// \s holds, on entry, all(R(w3)) or all(w3) of the key that the equation above applies S to, and is
+// clobbered. For AES-256 \n receives the same for the next step, as \next says: rot, plain, or none
+// at the last steps.
+.macro	PREVIOUS256	k, s, n, rcon, next
+	movdqa		%xmm\k, %xmm\n
+	pslldq		$4, %xmm\n
+	pxor		%xmm\n, %xmm\k
+.ifc \next,rot
+	movdqa		%xmm\k, %xmm\n
+	pshufb		.Lrot_w3(%rip), %xmm\n
+.endif
+.ifc \next,plain
+	pshufd		$0xff, %xmm\k, %xmm\n
+.endif
+	aesenclast	.Lrcon_\rcon(%rip), %xmm\s
+	pand		.Lonly_w0(%rip), %xmm\s
+	pxor		%xmm\s, %xmm\k
+.endm
+
+.macro	PREVIOUS128	k, s, rcon
+	movdqa		%xmm\k, %xmm\s
+	pslldq		$4, %xmm\s
+	pxor		%xmm\s, %xmm\k
+	movdqa		%xmm\k, %xmm\s
+	pshufb		.Lrot_w3(%rip), %xmm\s
+	aesenclast	.Lrcon_\rcon(%rip), %xmm\s
+	pand		.Lonly_w0(%rip), %xmm\s
+	pxor		%xmm\s, %xmm\k
+.endm

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! AES under a key that exists in CPU registers only.
+//!
+//! The master key M is never in memory. A CPU holds it as two shares, one in its debug registers
+//! and one in a cache line ([`Share`]); they meet in vector registers, where F ([`input`] is its
+//! public half) makes the key of the one request at hand from M. The assembly in `aesni/` does this
+//! and wipes the registers before it returns; the Rust around it is types and arithmetic on public
+//! values.
+//!
+//! The same files are a crate, for tests and benchmarks in user space, and a module of `tresor.ko`,
+//! compiled by Kbuild with `cfg(MODULE)`. In user space the "debug registers" are the second half of
+//! [`Share`]'s line; nothing else differs.
+//!
+//! ```
+//! # struct Hash;
+//! # impl tresor_cipher::Sha256 for Hash {
+//! #     fn digest(parts: &[&[u8]]) -> [u8; 32] {
+//! #         use sha2::Digest;
+//! #         parts.iter().fold(sha2::Sha256::new(), |h, p| h.chain_update(p)).finalize().into()
+//! #     }
+//! # }
+//! use tresor_cipher::{arm, xts, Direction, Share, XtsKey};
+//!
+//! let share = Share::new();
+//! share.set(&[0x5a; 32]); // fresh random bytes
+//! let m = [7; 32];
+//! // SAFETY: in user space only this thread uses `share`.
+//! let check = unsafe { arm(&share, &m) };
+//! let key = XtsKey::new::<Hash>(check, &[1; 64]).unwrap();
+//! let (plain, mut out) = ([0u8; 512], [0u8; 512]);
+//! // SAFETY: as above; both buffers are 512 bytes.
+//! unsafe { xts(Direction::Encrypt, &share, &key, &[0; 16], 0, out.as_mut_ptr(), plain.as_ptr(), 512) }
+//!     .expect("M was just armed");
+//! ```
+
+#![cfg_attr(not(MODULE), no_std)]
+// In the module this is a private `mod`, of which the module uses what it needs.
+#![cfg_attr(MODULE, allow(unreachable_pub, dead_code, unused_imports))]
+
+mod aesni;
+mod derive;
+mod gf128;
+pub mod kat;
+mod share;
+
+pub use self::aesni::{
+    arm, check, give_masked, give_pad, peek_check, refresh, slot_key, supported, take_masked,
+    take_pad, window_at, wipe, xts, Direction, NotHeld, WindowKind, SECTION_MAX, VARIANT,
+};
+#[cfg(any(test, feature = "raw-key"))]
+pub use self::aesni::{raw_xts, RawKey};
+pub use self::derive::{
+    header, input, BlobLength, CheckValue, Input, Mode, Purpose, Sha256, XtsKey, CHECK_INPUT,
+    VERSION,
+};
+pub use self::share::{Line, Share};

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The register discipline, seen from outside: what the registers hold when a routine returns, and,
+//! one instruction at a time, while it runs; and that an NMI between any two instructions that finds
+//! a share in a general register can take it away without harm.
+
+mod common;
+#[path = "common/secrets.rs"]
+mod secrets;
+#[path = "common/stepper.rs"]
+mod stepper;
+
+use common::{armed, two_blocks, two_inputs, volume_key, xor, Hash};
+use secrets::{schedule, Secrets};
+use stepper::{call, step, Nmi, Registers};
+use tresor_cipher::{Direction, Line, Share, XtsKey};
+
+extern "C" {
+    fn tresor_aesni_xts128_enc();
+    fn tresor_aesni_xts128_dec();
+    fn tresor_aesni_xts256_enc();
+    fn tresor_aesni_xts256_dec();
+    fn tresor_aesni_unwiped_xts256_enc();
+    fn tresor_aesni_check();
+    fn tresor_aesni_arm();
+    fn tresor_aesni_peek_check();
+    fn tresor_aesni_refresh();
+    fn tresor_aesni_give_pad();
+    fn tresor_aesni_give_masked();
+    fn tresor_aesni_slot_key();
+    fn tresor_aesni_take_pad();
+    fn tresor_aesni_take_masked();
+}
+
+/// Some bytes that look random, different for each `seed`.
+fn bytes<const N: usize>(seed: u64) -> [u8; N] {
+    use sha2::{Digest, Sha256};
+    let mut out = [0; N];
+    for (i, chunk) in out.chunks_mut(32).enumerate() {
+        let digest = Sha256::digest([seed.to_le_bytes(), (i as u64).to_le_bytes()].concat());
+        chunk.copy_from_slice(&digest[..chunk.len()]);
+    }
+    out
+}
+
+/// `aesni/mod.rs` has the same, private.
+#[repr(C)]
+struct Start {
+    iv: [u8; 16],
+    power: [u64; 2],
+}
+
+/// One call of a routine, with everything that it works on.
+struct Scene {
+    name: &'static str,
+    routine: unsafe extern "C" fn(),
+    m: [u8; 32],
+    s: [u8; 32],
+    blob: Vec<u8>,
+    direction: Direction,
+    share: Box<Share>,
+    key: Box<XtsKey>,
+    check: Box<[u8; 16]>,
+    inputs: Box<[[u8; 16]; 2]>,
+    start: Box<Start>,
+    line: Box<Line>,
+    data: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Scene {
+    fn new(name: &'static str, routine: unsafe extern "C" fn(), len: usize) -> Self {
+        let (m, s) = (bytes(1), bytes(2));
+        let (share, check) = armed(&m, &s);
+        let blob = if name.contains("128") {
+            bytes::<32>(3).to_vec()
+        } else {
+            bytes::<64>(3).to_vec()
+        };
+        Self {
+            name,
+            routine,
+            m,
+            s,
+            direction: if name.contains("dec") {
+                Direction::Decrypt
+            } else {
+                Direction::Encrypt
+            },
+            share,
+            key: Box::new(XtsKey::new::<Hash>(check, &blob).unwrap()),
+            blob,
+            check: Box::new(check.0),
+            inputs: Box::new(two_inputs(b'r', &bytes::<20>(4))),
+            start: Box::new(Start {
+                iv: bytes(5),
+                power: [1, 0],
+            }),
+            line: Box::new(Line::new()),
+            data: bytes::<4096>(6)[..len].to_vec(),
+            out: vec![0xee; len.max(32)],
+        }
+    }
+
+    fn xts(name: &'static str, routine: unsafe extern "C" fn(), len: usize) -> Self {
+        Self::new(name, routine, len)
+    }
+
+    /// The routine's arguments, as its comment in the `.S` file gives them.
+    fn arguments(&mut self) -> [u64; 6] {
+        let share = (&raw const *self.share) as u64;
+        let check = self.check.as_mut_ptr() as u64;
+        let inputs = self.inputs.as_ptr() as u64;
+        let line = self.line.as_ptr() as u64;
+        let out = self.out.as_mut_ptr() as u64;
+        let m = self.m.as_ptr() as u64;
+        match self.name {
+            "check" => [share, check, 0, 0, 0, 0],
+            "arm" => [share, m, check, 0, 0, 0],
+            "peek_check" => [m, check, 0, 0, 0, 0],
+            "refresh" => [share, check, inputs, 0, 0, 0],
+            "give_pad" | "give_masked" => [share, check, inputs, line, 0, 0],
+            "slot_key" => [share, check, inputs, out, 0, 0],
+            "take_pad" => [share, line, 0, 0, 0, 0],
+            "take_masked" => [share, check, line, 0, 0, 0],
+            _ => [
+                share,
+                (&raw const *self.key) as u64,
+                (&raw const *self.start) as u64,
+                out,
+                self.data.as_ptr() as u64,
+                self.data.len() as u64,
+            ],
+        }
+    }
+
+    fn q(&self) -> [u8; 32] {
+        two_blocks(&self.m, &self.inputs)
+    }
+
+    fn put_line(&self, content: &[u8; 32]) {
+        // SAFETY: a Line is 64 bytes, and this thread is the only one that uses it.
+        unsafe { self.line.as_ptr().cast::<[u8; 32]>().write(*content) }
+    }
+
+    fn line(&self) -> [u8; 32] {
+        // SAFETY: as above.
+        unsafe { self.line.as_ptr().cast::<[u8; 32]>().read() }
+    }
+
+    /// Everything that no general register may hold outside of windows, and no register afterwards.
+    fn secrets(&self) -> Secrets {
+        let mut all = Secrets::of_request(
+            &self.m,
+            &self.blob,
+            &self.start.iv,
+            self.direction,
+            &self.data,
+        );
+        let dr = xor(&self.m, &self.s);
+        all.add(&self.m);
+        all.add(&self.s);
+        all.add(&dr);
+        all.add(&self.q());
+        all.add(&xor(&dr, &self.q()));
+        all.add(&xor(&self.s, &self.q()));
+        all.add(&xor(&self.m, &self.q()));
+        all
+    }
+
+    /// What went wrong, given the routine's return value.
+    fn outcome(&self, status: u64) -> Result<(), String> {
+        let expect = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
+        let status = status as u32;
+        let (q, dr) = (self.q(), self.share.registers());
+        match self.name {
+            "arm" | "peek_check" => {
+                expect(*self.check == common::check_value(&self.m), "check value")?;
+                expect(dr == xor(&self.m, &self.share.load()), "registers")
+            }
+            "take_pad" => {
+                expect(dr == q, "registers")?;
+                expect(self.line() == [0; 32], "line")
+            }
+            _ => {
+                expect(status == 0, "status")?;
+                expect(
+                    dr == xor(&self.m, &self.share.load()),
+                    "the shares are of another key",
+                )?;
+                match self.name {
+                    "check" => Ok(()),
+                    "refresh" => expect(self.share.load() == xor(&self.s, &q), "share"),
+                    "give_pad" => expect(self.line() == q, "line"),
+                    "give_masked" => expect(self.line() == xor(&self.m, &q), "line"),
+                    "slot_key" => expect(self.out == q, "slot key"),
+                    "take_masked" => expect(self.line() == [0; 32], "line"),
+                    _ => {
+                        let mut data = self.data.clone();
+                        let iv = &self.start.iv;
+                        common::xts(&self.m, &self.blob, iv, self.direction, &mut data);
+                        expect(self.out[..data.len()] == data, "data")
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One scene for each routine.
+fn scenes() -> Vec<Scene> {
+    let fresh = |name, routine: unsafe extern "C" fn()| Scene::new(name, routine, 32);
+    let unarmed = |name, routine: unsafe extern "C" fn()| {
+        let mut scene = fresh(name, routine);
+        scene.share.set_registers(&[0; 32]);
+        scene.check.fill(0);
+        scene
+    };
+    let mut arm = unarmed("arm", tresor_aesni_arm);
+    arm.check.fill(0);
+    let mut peek = fresh("peek_check", tresor_aesni_peek_check);
+    peek.check.fill(0);
+    let take_pad = unarmed("take_pad", tresor_aesni_take_pad);
+    take_pad.put_line(&take_pad.q());
+    let take_masked = fresh("take_masked", tresor_aesni_take_masked);
+    take_masked.share.set_registers(&take_masked.q());
+    take_masked.put_line(&xor(&take_masked.m, &take_masked.q()));
+    vec![
+        Scene::xts("xts128_enc", tresor_aesni_xts128_enc, 208),
+        Scene::xts("xts128_dec", tresor_aesni_xts128_dec, 208),
+        Scene::xts("xts256_enc", tresor_aesni_xts256_enc, 208),
+        Scene::xts("xts256_dec", tresor_aesni_xts256_dec, 208),
+        fresh("check", tresor_aesni_check),
+        arm,
+        peek,
+        fresh("refresh", tresor_aesni_refresh),
+        fresh("give_pad", tresor_aesni_give_pad),
+        fresh("give_masked", tresor_aesni_give_masked),
+        fresh("slot_key", tresor_aesni_slot_key),
+        take_pad,
+        take_masked,
+    ]
+}
+
+fn leaks(registers: &Registers, secrets: &Secrets) -> Vec<String> {
+    let general = registers.general.iter().enumerate();
+    let general = general.filter(|(_, value)| secrets.contains(**value));
+    let vector = registers.vector.iter().enumerate();
+    let vector = vector.filter(|(_, value)| secrets.found_in(*value));
+    general
+        .map(|(i, _)| format!("general register {i}"))
+        .chain(vector.map(|(i, _)| format!("xmm{i}")))
+        .collect()
+}
+
+#[test]
+fn no_register_holds_a_secret_after_a_routine() {
+    for mut scene in scenes() {
+        let secrets = scene.secrets();
+        let arguments = scene.arguments();
+        // SAFETY: the arguments are the routine's.
+        let after = unsafe { call(scene.routine, &arguments) };
+        scene.outcome(after.general[0]).expect(scene.name);
+        assert_eq!(leaks(&after, &secrets), [""; 0], "{}", scene.name);
+        assert_eq!(after.vector, [[0; 16]; 16], "{}", scene.name);
+    }
+}
+
+#[test]
+fn no_register_holds_a_secret_after_a_refusal() {
+    for mut scene in scenes() {
+        if ["arm", "peek_check", "take_pad"].contains(&scene.name) {
+            continue; // these cannot fail
+        }
+        let mut wrong = scene.share.registers();
+        wrong[17] ^= 0x40;
+        scene.share.set_registers(&wrong);
+        let mut secrets = scene.secrets();
+        let m = xor(
+            &wrong,
+            &if scene.name == "take_masked" {
+                scene.line()
+            } else {
+                scene.s
+            },
+        );
+        secrets.add_schedule(&m);
+        secrets.add(&volume_key(&m, &scene.blob));
+        secrets.add(&wrong);
+        let arguments = scene.arguments();
+        // SAFETY: the arguments are the routine's.
+        let after = unsafe { call(scene.routine, &arguments) };
+        assert_eq!(after.general[0] as u32, 1, "{}", scene.name);
+        assert_eq!(leaks(&after, &secrets), [""; 0], "{}", scene.name);
+        assert_eq!(after.vector, [[0; 16]; 16], "{}", scene.name);
+    }
+}
+
+#[test]
+fn the_search_finds_what_a_routine_without_wipe_leaves() {
+    let mut scene = Scene::xts("unwiped_xts256_enc", tresor_aesni_unwiped_xts256_enc, 128);
+    let secrets = scene.secrets();
+    let arguments = scene.arguments();
+    // SAFETY: the arguments are the routine's.
+    let after = unsafe { call(scene.routine, &arguments) };
+    scene.outcome(after.general[0]).unwrap();
+    let found = leaks(&after, &secrets);
+    for round_key in ["xmm9", "xmm10", "xmm11", "xmm12"] {
+        assert!(
+            found.iter().any(|place| place == round_key),
+            "{round_key} not in {found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_schedules_searched_for_are_those_of_fips_197() {
+    // FIPS 197 appendix A.1 and A.3: last round keys.
+    let last = |key: &str| hex::encode(schedule(&hex::decode(key).unwrap()).last().unwrap());
+    assert_eq!(
+        last("2b7e151628aed2a6abf7158809cf4f3c"),
+        "d014f9a8c9ee2589e13f0cc8b6630ca6"
+    );
+    assert_eq!(
+        last("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"),
+        "fe4890d1e6188d0b046df344706c631e"
+    );
+}
+
+#[test]
+fn general_registers_hold_secrets_in_windows_only() {
+    for mut scene in scenes() {
+        let secrets = scene.secrets();
+        let arguments = scene.arguments();
+        // SAFETY: the arguments are the routine's.
+        let (after, seen) = unsafe { step(scene.routine, &arguments, &secrets, Nmi::Never) };
+        scene.outcome(after.general[0]).expect(scene.name);
+        assert!(seen.steps > 20, "{}: {} steps", scene.name, seen.steps);
+        assert_eq!(
+            seen.outside, 0,
+            "{}: first at +{:#x}",
+            scene.name, seen.first_outside
+        );
+        // The control: in their windows the shares were seen.
+        let windowless = scene.name == "peek_check";
+        assert_eq!(seen.inside > 0, !windowless, "{}", scene.name);
+        println!(
+            "{}: {} steps, {} in windows",
+            scene.name, seen.steps, seen.stops
+        );
+    }
+}
+
+/// A scene by its place in [`scenes`], run with these NMIs.
+fn run(index: usize, nmi: Nmi) -> (Result<(), String>, u32, &'static str) {
+    let mut scene = scenes().swap_remove(index);
+    let secrets = scene.secrets();
+    let arguments = scene.arguments();
+    // SAFETY: the arguments are the routine's.
+    let (after, seen) = unsafe { step(scene.routine, &arguments, &secrets, nmi) };
+    assert_eq!(
+        seen.outside, 0,
+        "{}: first at +{:#x}",
+        scene.name, seen.first_outside
+    );
+    (scene.outcome(after.general[0]), seen.stops, scene.name)
+}
+
+#[test]
+fn an_nmi_anywhere_in_a_window_changes_no_result() {
+    for index in 0..scenes().len() {
+        let (outcome, stops, name) = run(index, Nmi::Never);
+        outcome.expect(name);
+        for at in 0..stops {
+            let (outcome, again, _) = run(index, Nmi::Between(at, at + 1));
+            assert_eq!(outcome, Ok(()), "{name}: NMI at stop {at} of {stops}");
+            assert!(again >= stops, "{name}: {again} stops");
+            for until in [at + 2, at + 5, stops] {
+                let (outcome, ..) = run(index, Nmi::Between(at, until));
+                assert_eq!(
+                    outcome,
+                    Ok(()),
+                    "{name}: NMIs at stops {at}..{until} of {stops}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_nmi_that_takes_the_share_but_sets_no_flag_breaks_every_routine_with_windows() {
+    for index in 0..scenes().len() {
+        let (_, stops, name) = run(index, Nmi::Never);
+        let broken = (0..stops)
+            .filter(|at| run(index, Nmi::WithoutFlag(*at)).0.is_err())
+            .count();
+        assert_eq!(broken > 0, stops > 0, "{name}: {broken} of {stops}");
+    }
+}
+
+#[test]
+fn adding_to_a_share_twice_would_lose_the_key() {
+    let index = scenes()
+        .iter()
+        .position(|scene| scene.name == "refresh")
+        .unwrap();
+    let (_, stops, _) = run(index, Nmi::Never);
+    let broken = (0..stops)
+        .filter(|at| run(index, Nmi::AlwaysFlag(*at)).0.is_err())
+        .count();
+    assert_eq!(broken, 4, "one for each word");
+}

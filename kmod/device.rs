@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The character device `/dev/tresor`.
+//!
+//! From user space, to arm the machine with a key that is in `key`:
+//!
+//! ```c
+//! struct tresor_load load = { .flags = 0 };
+//! int fd = open("/dev/tresor", O_RDWR | O_CLOEXEC);
+//!
+//! memcpy(load.key, key, sizeof(load.key));
+//! if (ioctl(fd, TRESOR_IOC_LOAD, &load) < 0)
+//!         err(1, "load");
+//! explicit_bzero(&load, sizeof(load));
+//! ```
+//!
+//! `kmod/uapi` defines the calls, `docs/abi.md` describes them with their errors.
+
+use crate::{
+    bindings,
+    cipher::{self, CheckValue},
+    key_buffer::KeyBuffer,
+    nmi, percpu,
+    store::{self, State},
+    uapi,
+};
+use core::mem::offset_of;
+use kernel::{
+    fs::File,
+    miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration},
+    prelude::*,
+    transmute::AsBytes,
+    uaccess::{UserPtr, UserSlice},
+};
+
+/// The device. It has no state of its own: the key store has.
+pub(crate) struct TresorDevice;
+
+/// How to register it.
+pub(crate) const OPTIONS: MiscDeviceOptions = MiscDeviceOptions { name: c"tresor" };
+
+// SAFETY: Both are plain integers and byte arrays without padding (`kmod/uapi` asserts the sizes).
+unsafe impl AsBytes for uapi::Status {}
+// SAFETY: As above.
+unsafe impl AsBytes for uapi::Check {}
+
+#[vtable]
+impl MiscDevice for TresorDevice {
+    type Ptr = KBox<Self>;
+
+    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
+        Ok(KBox::new(TresorDevice, GFP_KERNEL)?)
+    }
+
+    fn ioctl(_me: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let arg = UserPtr::from_addr(arg);
+        if cmd == uapi::STATUS {
+            return status(arg);
+        }
+        // SAFETY: Process context.
+        if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) } {
+            return Err(EPERM);
+        }
+        match cmd {
+            uapi::LOAD => load(arg),
+            uapi::GENERATE => write_check(arg, store::generate()?),
+            uapi::LOCK => store::lock().map(|()| 0),
+            uapi::CLEAR => clear(arg),
+            uapi::SLOT_KEY => slot_key(arg),
+            _ => Err(ENOTTY),
+        }
+    }
+}
+
+fn status(arg: UserPtr) -> Result<isize> {
+    let store = store::status();
+    let (state, check) = match store.state {
+        State::Empty => (uapi::STATE_EMPTY, [0; uapi::CHECK_LEN]),
+        State::Armed(check) => (uapi::STATE_ARMED, check.0),
+        State::Locked(check) => (uapi::STATE_LOCKED, check.0),
+    };
+    let status = uapi::Status {
+        abi: uapi::ABI,
+        state,
+        check,
+        cpus_online: percpu::online().count() as u32,
+        cpus_armed: store.armed,
+        volumes: store.volumes,
+        reserved: 0,
+        armings: store.armings,
+        refreshes: store.refreshes,
+        losses: store.losses,
+        nmi_restarts: nmi::restarts(),
+        engine: padded(cipher::VARIANT),
+        version: padded(crate::VERSION),
+    };
+    UserSlice::new(arg, size_of::<uapi::Status>())
+        .writer()
+        .write(&status)?;
+    Ok(0)
+}
+
+fn load(arg: UserPtr) -> Result<isize> {
+    // The key goes straight into the key buffer; only what follows it is read the usual way.
+    let mut rest = [0u8; size_of::<uapi::Load>() - uapi::KEY_LEN];
+    let after_key = arg.wrapping_byte_add(offset_of!(uapi::Load, expected));
+    UserSlice::new(after_key, rest.len())
+        .reader()
+        .read_slice(&mut rest)?;
+    let (expected, rest) = rest.split_at(uapi::CHECK_LEN);
+    let (flags, reserved) = rest.split_at(4);
+    let flags = u32::from_le_bytes(flags.try_into().map_err(|_| EINVAL)?);
+    if flags & !uapi::LOAD_EXPECT != 0 || reserved != [0; 4] {
+        return Err(EINVAL);
+    }
+    let expected = match flags {
+        0 => None,
+        _ => Some(CheckValue(expected.try_into().map_err(|_| EINVAL)?)),
+    };
+    let mut key = KeyBuffer::take();
+    key.copy_from_user(arg)?;
+    store::load(&key, expected)?;
+    Ok(0)
+}
+
+fn write_check(arg: UserPtr, check: CheckValue) -> Result<isize> {
+    UserSlice::new(arg, size_of::<uapi::Check>())
+        .writer()
+        .write(&uapi::Check { value: check.0 })?;
+    Ok(0)
+}
+
+fn clear(arg: UserPtr) -> Result<isize> {
+    let mut reader = UserSlice::new(arg, size_of::<uapi::Clear>()).reader();
+    let (flags, reserved) = (reader.read::<u32>()?, reader.read::<u32>()?);
+    if flags & !uapi::CLEAR_FORCE != 0 || reserved != 0 {
+        return Err(EINVAL);
+    }
+    store::clear(flags & uapi::CLEAR_FORCE != 0)?;
+    Ok(0)
+}
+
+fn slot_key(arg: UserPtr) -> Result<isize> {
+    let mut reader = UserSlice::new(arg, size_of::<uapi::SlotKey>()).reader();
+    let mut uuid = [0u8; uapi::UUID_LEN];
+    reader.read_slice(&mut uuid)?;
+    if reader.read::<u32>()? != 0 || !is_uuid(&uuid) {
+        return Err(EINVAL);
+    }
+    let mut key = KeyBuffer::take();
+    store::slot_key(&uuid, &mut key)?;
+    key.copy_to_user(arg.wrapping_byte_add(offset_of!(uapi::SlotKey, key)))?;
+    Ok(0)
+}
+
+/// Whether `text` is a UUID in lower case: RFC 9562, section 4.
+fn is_uuid(text: &[u8; uapi::UUID_LEN]) -> bool {
+    text.iter().enumerate().all(|(i, c)| match i {
+        8 | 13 | 18 | 23 => *c == b'-',
+        _ => matches!(c, b'0'..=b'9' | b'a'..=b'f'),
+    })
+}
+
+fn padded(text: &str) -> [u8; 16] {
+    let mut field = [0; 16];
+    for (to, from) in field.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    field
+}

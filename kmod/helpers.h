@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * C wrappers of what the kernel offers only as a macro or a static inline. No logic lives here.
+ */
+#ifndef TRESOR_HELPERS_H
+#define TRESOR_HELPERS_H
+
+#include <linux/types.h>
+
+struct crypto_skcipher;
+struct cpumask;
+struct ftrace_regs;
+struct kset;
+struct module;
+struct pt_regs;
+struct skcipher_request;
+
+/* local_irq_save(), local_irq_restore() */
+unsigned long tresor_irq_save(void);
+void tresor_irq_restore(unsigned long flags);
+
+/* cpu_relax() */
+void tresor_cpu_relax(void);
+
+/* cpu_online_mask, cpumask_next(), raw_smp_processor_id() */
+const struct cpumask *tresor_cpu_online_mask(void);
+unsigned int tresor_next_online_cpu(int after);
+unsigned int tresor_smp_processor_id(void);
+
+/* boot_cpu_has() */
+bool tresor_cpu_has_clflush(void);
+bool tresor_cpu_has_xenpv(void);
+
+/* rdmsrq_safe(): 0 or -EIO */
+int tresor_rdmsr_safe(u32 msr, u64 *value);
+
+/* crypto_skcipher_ctx(), crypto_skcipher_reqtfm() */
+void *tresor_skcipher_ctx(struct crypto_skcipher *tfm);
+struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req);
+
+/* arch_ftrace_get_regs(): NULL unless the ops saves all registers */
+struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs);
+
+/* THIS_MODULE->mkobj.kobj.kset: the kset of /sys/module */
+struct kset *tresor_module_kset(struct module *module);
+
+/* HZ */
+long tresor_hz(void);
+
+/* A write breakpoint on @addr that is not enabled: fills a perf_event_attr (hw_breakpoint_init()) */
+struct perf_event_attr;
+void tresor_disabled_breakpoint(struct perf_event_attr *attr, unsigned long addr);
+
+#endif
