@@ -35,7 +35,11 @@ struct AesCtx {
 impl AesCtx {
     fn new(key: &[u8]) -> Self {
         let mut keys = schedule(key);
-        let mut ctx = Self { enc: [0; 240], dec: [0; 240], length: key.len() as u32 };
+        let mut ctx = Self {
+            enc: [0; 240],
+            dec: [0; 240],
+            length: key.len() as u32,
+        };
         ctx.enc[..16 * keys.len()].copy_from_slice(&keys.concat());
         keys.reverse();
         let last = keys.len() - 1;
@@ -86,8 +90,12 @@ impl Linux {
             let missing = |e: libloading::Error| e.to_string();
             Ok(Self {
                 encrypt_iv: *library.get(b"aes_xts_encrypt_iv\0").map_err(missing)?,
-                encrypt: *library.get(b"aes_xts_encrypt_aesni_avx\0").map_err(missing)?,
-                decrypt: *library.get(b"aes_xts_decrypt_aesni_avx\0").map_err(missing)?,
+                encrypt: *library
+                    .get(b"aes_xts_encrypt_aesni_avx\0")
+                    .map_err(missing)?,
+                decrypt: *library
+                    .get(b"aes_xts_decrypt_aesni_avx\0")
+                    .map_err(missing)?,
                 _library: library,
             })
         }
@@ -96,7 +104,10 @@ impl Linux {
     /// Expands K1 || K2, as the kernel does once, when a volume is opened.
     pub fn key(&self, key: &[u8]) -> Key {
         let (data, tweak) = key.split_at(key.len() / 2);
-        Key { data: AesCtx::new(data), tweak: AesCtx::new(tweak) }
+        Key {
+            data: AesCtx::new(data),
+            tweak: AesCtx::new(tweak),
+        }
     }
 
     /// One request, as the kernel's glue code makes it.
@@ -118,7 +129,13 @@ impl Linux {
         // `assemble` has checked the CPU.
         unsafe {
             (self.encrypt_iv)(&key.tweak, &mut tweak);
-            crypt(&key.data, src.as_ptr(), dst.as_mut_ptr(), src.len() as i32, &mut tweak);
+            crypt(
+                &key.data,
+                src.as_ptr(),
+                dst.as_mut_ptr(),
+                src.len() as i32,
+                &mut tweak,
+            );
         }
     }
 }
@@ -136,7 +153,14 @@ fn build(source: &Path) -> Result<PathBuf, String> {
     write("cfi_types.h", "")?;
     let object = folder.join("aes-xts-avx.so");
     let output = Command::new("cc")
-        .args(["-shared", "-nostdlib", "-fPIC", "-D__ASSEMBLY__", "-D__ASSEMBLER__", "-I"])
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-fPIC",
+            "-D__ASSEMBLY__",
+            "-D__ASSEMBLER__",
+            "-I",
+        ])
         .arg(folder.join("include"))
         .arg(source)
         .arg("-o")
@@ -144,7 +168,10 @@ fn build(source: &Path) -> Result<PathBuf, String> {
         .output()
         .map_err(|e| format!("cc: {e}"))?;
     if !output.status.success() {
-        return Err(format!("cc failed: {}", String::from_utf8_lossy(&output.stderr)));
+        return Err(format!(
+            "cc failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ));
     }
     Ok(object)
 }

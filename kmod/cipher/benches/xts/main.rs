@@ -7,10 +7,10 @@
 //! part of this repository; requests to both alternate, each followed by an LFENCE, so that none
 //! hides in the next one.
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../../tests/common/mod.rs"]
 mod common;
 mod linux;
-#[path = "../tests/common/secrets.rs"]
+#[path = "../../tests/common/secrets.rs"]
 mod secrets;
 
 use common::{armed, volume_key, Hash};
@@ -39,7 +39,11 @@ impl Tresor {
     fn new(blob: &[u8], direction: Direction) -> Self {
         let (share, check) = armed(&M, &[0x77; 32]);
         let key = XtsKey::new::<Hash>(check, blob).expect("a blob of 32 or 64 bytes");
-        Self { share, key, direction }
+        Self {
+            share,
+            key,
+            direction,
+        }
     }
 
     fn request(&self, iv: &[u8; 16], dst: &mut [u8], src: &[u8]) {
@@ -87,7 +91,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// One row: alternates both, returns the medians of their times and of the pairs' ratios.
 fn compare(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64, f64) {
     let requests = |ns: f64| (SLICE.as_nanos() as f64 / ns).max(1.0) as u32;
-    let (n, k) = (requests(time(2000, &mut ours)), requests(time(2000, &mut theirs)));
+    let (n, k) = (
+        requests(time(2000, &mut ours)),
+        requests(time(2000, &mut theirs)),
+    );
     let (mut a, mut b, mut ratios) = (vec![], vec![], vec![]);
     for pair in 0..PAIRS {
         let (ours, theirs) = if pair % 2 == 0 {
@@ -106,23 +113,44 @@ fn compare(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64, f64) 
 
 fn table(linux: &Linux) {
     println!("\nvariant {VARIANT} against Linux's aes-xts-avx (AES-NI and AVX): medians of {PAIRS} pairs");
-    println!("{:<24}{:>6}{:>12}{:>12}{:>10}", "", "bytes", "tresor", "Linux", "speed");
-    for (name, blob) in [("XTS-AES-256", &[9u8; 64][..]), ("XTS-AES-128", &[8u8; 32][..])] {
+    println!(
+        "{:<24}{:>6}{:>12}{:>12}{:>10}",
+        "", "bytes", "tresor", "Linux", "speed"
+    );
+    for (name, blob) in [
+        ("XTS-AES-256", &[9u8; 64][..]),
+        ("XTS-AES-128", &[8u8; 32][..]),
+    ] {
         let keys = linux.key(&volume_key(&M, blob));
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let tresor = Tresor::new(blob, direction);
             for len in LENGTHS {
-                let mut pages = Box::new(Pages { src: [0x5f; 4096], dst: [0; 4096] });
+                let mut pages = Box::new(Pages {
+                    src: [0x5f; 4096],
+                    dst: [0; 4096],
+                });
                 let mut other = Box::new([0u8; 4096]);
                 let iv = [3; 16];
                 // A comparison of two codes that do not compute the same would mean nothing.
                 tresor.request(&iv, &mut pages.dst[..len], &pages.src[..len]);
                 linux.request(direction, &keys, &iv, &mut other[..len], &pages.src[..len]);
-                assert_eq!(pages.dst[..len], other[..len], "Linux computes something else");
+                assert_eq!(
+                    pages.dst[..len],
+                    other[..len],
+                    "Linux computes something else"
+                );
                 let Pages { src, dst } = &mut *pages;
                 let (a, b, ratio) = compare(
                     || tresor.request(black_box(&iv), &mut dst[..len], &src[..len]),
-                    || linux.request(direction, &keys, black_box(&iv), &mut other[..len], &src[..len]),
+                    || {
+                        linux.request(
+                            direction,
+                            &keys,
+                            black_box(&iv),
+                            &mut other[..len],
+                            &src[..len],
+                        )
+                    },
                 );
                 println!(
                     "{:<24}{len:>6}{a:>9.0} ns{b:>9.0} ns{ratio:>10.3}",
@@ -138,7 +166,10 @@ fn throughput(c: &mut Criterion) {
     let blob = [9u8; 64];
     for len in LENGTHS {
         group.throughput(Throughput::Bytes(len as u64));
-        let mut pages = Box::new(Pages { src: [0x5f; 4096], dst: [0; 4096] });
+        let mut pages = Box::new(Pages {
+            src: [0x5f; 4096],
+            dst: [0; 4096],
+        });
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let tresor = Tresor::new(&blob, direction);
             let name = format!("tresor {VARIANT} {direction:?}").to_lowercase();

@@ -27,8 +27,10 @@
 	.balign		16
 .Lrot_w3:				// PSHUFB: all(RotWord(w3))
 	.long		0x0c0f0e0d, 0x0c0f0e0d, 0x0c0f0e0d, 0x0c0f0e0d
-.Lonly_w0:
-	.long		0xffffffff, 0, 0, 0
+.Lrot_w3_to_w0:			// PSHUFB: RotWord(w3), where ShiftRows moves it to w0; else zero
+	.byte		13, -1, -1, -1, -1, 14, -1, -1, -1, -1, 15, -1, -1, -1, -1, 12
+.Lw3_to_w0:				// the same without RotWord
+	.byte		12, -1, -1, -1, -1, 13, -1, -1, -1, -1, 14, -1, -1, -1, -1, 15
 .Lrcon_0:				// no round constant
 	.long		0, 0, 0, 0
 .Lrcon_1:				// FIPS 197 table 5
@@ -51,6 +53,30 @@
 	.long		0x1b, 0x1b, 0x1b, 0x1b
 .Lrcon_10:
 	.long		0x36, 0x36, 0x36, 0x36
+// (rcon, 0, 0, 0) plus SubBytes(0) in the other words: what is added to SubBytes of a word that is
+// alone in w0, to leave zero beside it.
+.Lalone_0:
+	.long		0x00, 0x63636363, 0x63636363, 0x63636363
+.Lalone_1:
+	.long		0x01, 0x63636363, 0x63636363, 0x63636363
+.Lalone_2:
+	.long		0x02, 0x63636363, 0x63636363, 0x63636363
+.Lalone_3:
+	.long		0x04, 0x63636363, 0x63636363, 0x63636363
+.Lalone_4:
+	.long		0x08, 0x63636363, 0x63636363, 0x63636363
+.Lalone_5:
+	.long		0x10, 0x63636363, 0x63636363, 0x63636363
+.Lalone_6:
+	.long		0x20, 0x63636363, 0x63636363, 0x63636363
+.Lalone_7:
+	.long		0x40, 0x63636363, 0x63636363, 0x63636363
+.Lalone_8:
+	.long		0x80, 0x63636363, 0x63636363, 0x63636363
+.Lalone_9:
+	.long		0x1b, 0x63636363, 0x63636363, 0x63636363
+.Lalone_10:
+	.long		0x36, 0x63636363, 0x63636363, 0x63636363
 .popsection
 
 // \op with register \key on each of \blocks.
@@ -86,13 +112,14 @@
 	aesenclast	%xmm\a, %xmm\t
 .endm
 
-// AES-128: \k := k_i, for \k = k_{i-1}. Clobbers \t, \u.
-.macro	NEXT128		k, t, u, rcon
+// AES-128: \n := k_i, for \k = k_{i-1}, which survives. Clobbers \t.
+.macro	NEXT128		k, n, t, rcon
+	movdqa		%xmm\k, %xmm\n
+	RUNNING_SUM	\n, \t
 	movdqa		%xmm\k, %xmm\t
 	pshufb		.Lrot_w3(%rip), %xmm\t
 	aesenclast	.Lrcon_\rcon(%rip), %xmm\t
-	RUNNING_SUM	\k, \u
-	pxor		%xmm\t, %xmm\k
+	pxor		%xmm\t, %xmm\n
 .endm
 
 // Encrypts \blocks with AES-256 under k_0 = \a, k_1 = \b. Clobbers \a, \b, \t.
@@ -127,15 +154,43 @@
 	EACH		aesenclast, \t, \blocks
 .endm
 
-// Encrypts \blocks with AES-128 under k_0 = \k. Clobbers \k, \t, \u.
-.macro	ENCRYPT128	k, t, u, blocks:vararg
-	EACH		pxor, \k, \blocks
-.irp i, 1,2,3,4,5,6,7,8,9
-	NEXT128		\k, \t, \u, \i
-	EACH		aesenc, \k, \blocks
-.endr
-	NEXT128		\k, \t, \u, 10
-	EACH		aesenclast, \k, \blocks
+// Encrypts \blocks with AES-128 under k_0 = \a. Clobbers \a, \b, \t.
+.macro	ENCRYPT128	a, b, t, blocks:vararg
+	EACH		pxor, \a, \blocks
+	NEXT128		\a, \b, \t, 1
+	EACH		aesenc, \b, \blocks
+	NEXT128		\b, \a, \t, 2
+	EACH		aesenc, \a, \blocks
+	NEXT128		\a, \b, \t, 3
+	EACH		aesenc, \b, \blocks
+	NEXT128		\b, \a, \t, 4
+	EACH		aesenc, \a, \blocks
+	NEXT128		\a, \b, \t, 5
+	EACH		aesenc, \b, \blocks
+	NEXT128		\b, \a, \t, 6
+	EACH		aesenc, \a, \blocks
+	NEXT128		\a, \b, \t, 7
+	EACH		aesenc, \b, \blocks
+	NEXT128		\b, \a, \t, 8
+	EACH		aesenc, \a, \blocks
+	NEXT128		\a, \b, \t, 9
+	EACH		aesenc, \b, \blocks
+	NEXT128		\b, \a, \t, 10
+	EACH		aesenclast, \a, \blocks
+.endm
+
+// AES-128: from \a = k_0 to \a = k_10, \b = k_9. Clobbers \t.
+.macro	LAST128		a, b, t
+	NEXT128		\a, \b, \t, 1
+	NEXT128		\b, \a, \t, 2
+	NEXT128		\a, \b, \t, 3
+	NEXT128		\b, \a, \t, 4
+	NEXT128		\a, \b, \t, 5
+	NEXT128		\b, \a, \t, 6
+	NEXT128		\a, \b, \t, 7
+	NEXT128		\b, \a, \t, 8
+	NEXT128		\a, \b, \t, 9
+	NEXT128		\b, \a, \t, 10
 .endm
 
 // AES-256: from \a = k_0, \b = k_1 to \t = k_14, \b = k_13. Clobbers \a.
@@ -155,33 +210,39 @@
 	NEXT256_EVEN	\a, \b, \t, 7
 .endm
 
-// One step backwards. \k holds k_i on entry; on exit k_{i-2} (AES-256) or k_{i-1} (AES-128).
-// \s holds, on entry, all(R(w3)) or all(w3) of the key that the equation above applies S to, and is
-// clobbered. For AES-256 \n receives the same for the next step, as \next says: rot, plain, or none
-// at the last steps.
+// AES-256, one step backwards: \k := k_{i-2}, for \k = k_i. On entry \s holds w3 of k_{i-1}, as
+// moved by .Lrot_w3_to_w0 (i even) or .Lw3_to_w0 (i odd); \s is free on exit, and \n holds the same
+// for the next step, moved by \next.
 .macro	PREVIOUS256	k, s, n, rcon, next
 	movdqa		%xmm\k, %xmm\n
 	pslldq		$4, %xmm\n
 	pxor		%xmm\n, %xmm\k
-.ifc \next,rot
+.ifnb \next
 	movdqa		%xmm\k, %xmm\n
-	pshufb		.Lrot_w3(%rip), %xmm\n
+	pshufb		\next(%rip), %xmm\n
 .endif
-.ifc \next,plain
-	pshufd		$0xff, %xmm\k, %xmm\n
-.endif
-	aesenclast	.Lrcon_\rcon(%rip), %xmm\s
-	pand		.Lonly_w0(%rip), %xmm\s
+	aesenclast	.Lalone_\rcon(%rip), %xmm\s
 	pxor		%xmm\s, %xmm\k
 .endm
 
-.macro	PREVIOUS128	k, s, rcon
-	movdqa		%xmm\k, %xmm\s
-	pslldq		$4, %xmm\s
+// AES-128, one step backwards: \k := k_{i-1}, for \k = k_i. On entry \s holds w3 of k_{i-1}, moved
+// by .Lrot_w3_to_w0; \s is free on exit, and, unless \last is given, \n holds the same of k_{i-2}:
+// w3 of P^-2(k_i), which does not wait for S.
+.macro	PREVIOUS128	k, s, n, rcon, last
+	movdqa		%xmm\k, %xmm\n
+	pslldq		$4, %xmm\n
+	pxor		%xmm\n, %xmm\k
+.ifb \last
+	OLDER_W3_128	\k, \n
+.endif
+	aesenclast	.Lalone_\rcon(%rip), %xmm\s
 	pxor		%xmm\s, %xmm\k
-	movdqa		%xmm\k, %xmm\s
-	pshufb		.Lrot_w3(%rip), %xmm\s
-	aesenclast	.Lrcon_\rcon(%rip), %xmm\s
-	pand		.Lonly_w0(%rip), %xmm\s
-	pxor		%xmm\s, %xmm\k
+.endm
+
+// \n := w3 of P^-1(\k), moved by .Lrot_w3_to_w0.
+.macro	OLDER_W3_128	k, n
+	movdqa		%xmm\k, %xmm\n
+	pslldq		$4, %xmm\n
+	pxor		%xmm\k, %xmm\n
+	pshufb		.Lrot_w3_to_w0(%rip), %xmm\n
 .endm

@@ -144,54 +144,62 @@
 .endm
 
 // KEEP_: the round keys that stay in registers from group to group, from K1 in xmm9 (and xmm10).
-// GROUP_: the rounds of one group on xmm0-xmm7, which hold data plus tweak. Preserves xmm8-xmm12.
-
-// xmm9-xmm12 = k_0..k_3
-.macro	KEEP_256_enc
-	movdqa		%xmm9, %xmm13
-	NEXT256_EVEN	13, 10, 11, 1
-	movdqa		%xmm10, %xmm13
-	NEXT256_ODD	13, 11, 12
-.endm
+// GROUP_: all rounds but the last of one group on xmm0-xmm7, which hold data plus tweak plus the
+// first round key. Preserves xmm8 and what KEEP_ set; leaves the last round key in xmm15. Between
+// groups xmm12-xmm14 are free.
 
 .macro	ROUND		op, key
 	EACH		\op, \key, 0, 1, 2, 3, 4, 5, 6, 7
 .endm
 
-.macro	GROUP_256_enc
-	ROUND		pxor, 9
-	ROUND		aesenc, 10
-	ROUND		aesenc, 11
-	ROUND		aesenc, 12
-	movdqa		%xmm11, %xmm13
-	NEXT256_EVEN	13, 12, 14, 2
-	ROUND		aesenc, 14
-	movdqa		%xmm12, %xmm13
-	NEXT256_ODD	13, 14, 15
-	ROUND		aesenc, 15
-	NEXT256_EVEN	14, 15, 13, 3
-	ROUND		aesenc, 13
-	NEXT256_ODD	15, 13, 14
-	ROUND		aesenc, 14
-	NEXT256_EVEN	13, 14, 15, 4
-	ROUND		aesenc, 15
-	NEXT256_ODD	14, 15, 13
-	ROUND		aesenc, 13
-	NEXT256_EVEN	15, 13, 14, 5
-	ROUND		aesenc, 14
-	NEXT256_ODD	13, 14, 15
-	ROUND		aesenc, 15
-	NEXT256_EVEN	14, 15, 13, 6
-	ROUND		aesenc, 13
-	NEXT256_ODD	15, 13, 14
-	ROUND		aesenc, 14
-	NEXT256_EVEN	13, 14, 15, 7
-	ROUND		aesenclast, 15
+// xmm9-xmm11 = k_0..k_2
+.macro	KEEP_256_enc
+	movdqa		%xmm9, %xmm13
+	NEXT256_EVEN	13, 10, 11, 1
 .endm
 
-// xmm10 = k_13, xmm11 = k_14
+// xmm14 := k_3. Clobbers xmm13.
+.macro	BEGIN_256_enc
+	movdqa		%xmm10, %xmm13
+	NEXT256_ODD	13, 11, 14
+.endm
+
+.macro	FIRST_ROUNDS_256_enc x
+	aesenc		%xmm10, %xmm\x
+	aesenc		%xmm11, %xmm\x
+.endm
+
+.macro	GROUP_256_enc
+	movdqa		%xmm11, %xmm13
+	NEXT256_EVEN	13, 14, 15, 2
+	ROUND		aesenc, 14
+	NEXT256_ODD	14, 15, 13
+	ROUND		aesenc, 15
+	NEXT256_EVEN	15, 13, 14, 3
+	ROUND		aesenc, 13
+	NEXT256_ODD	13, 14, 15
+	ROUND		aesenc, 14
+	NEXT256_EVEN	14, 15, 13, 4
+	ROUND		aesenc, 15
+	NEXT256_ODD	15, 13, 14
+	ROUND		aesenc, 13
+	NEXT256_EVEN	13, 14, 15, 5
+	ROUND		aesenc, 14
+	NEXT256_ODD	14, 15, 13
+	ROUND		aesenc, 15
+	NEXT256_EVEN	15, 13, 14, 6
+	ROUND		aesenc, 13
+	NEXT256_ODD	13, 14, 15
+	ROUND		aesenc, 14
+	NEXT256_EVEN	14, 15, 13, 7
+	ROUND		aesenc, 15
+	movdqa		%xmm13, %xmm15
+.endm
+
+// xmm10 = k_13, xmm9 = k_14
 .macro	KEEP_256_dec
 	LAST256		9, 10, 11
+	movdqa		%xmm11, %xmm9
 .endm
 
 // Middle round keys of decryption pass InvMixColumns first (FIPS 197 section 5.3.5).
@@ -200,98 +208,154 @@
 	ROUND		aesdec, \t
 .endm
 
-// Two steps backwards with their rounds: k_{i-2} for even i in xmm12, k_{i-3} in xmm13.
+// xmm11 := InvMixColumns of k_13, xmm14 := w3 of k_13, moved.
+.macro	BEGIN_256_dec
+	aesimc		%xmm10, %xmm11
+	movdqa		%xmm10, %xmm14
+	pshufb		.Lrot_w3_to_w0(%rip), %xmm14
+.endm
+
+.macro	FIRST_ROUNDS_256_dec x
+	aesdec		%xmm11, %xmm\x
+.endm
+
+// Two steps backwards with their rounds: k_{i-2} for even i in xmm15, k_{i-3} in xmm11.
 .macro	TWO_ROUNDS_256	rcon
-	PREVIOUS256	12, 14, 15, \rcon, plain
-	MIDDLE_ROUND	12, 9
-	PREVIOUS256	13, 15, 14, 0, rot
-	MIDDLE_ROUND	13, 9
+	PREVIOUS256	15, 14, 13, \rcon, .Lw3_to_w0
+	MIDDLE_ROUND	15, 14
+	PREVIOUS256	11, 13, 14, 0, .Lrot_w3_to_w0
+	MIDDLE_ROUND	11, 13
 .endm
 
 .macro	GROUP_256_dec
-	ROUND		pxor, 11
-	movdqa		%xmm11, %xmm12
-	movdqa		%xmm10, %xmm13
-	MIDDLE_ROUND	13, 9
-	movdqa		%xmm13, %xmm14
-	pshufb		.Lrot_w3(%rip), %xmm14
+	movdqa		%xmm9, %xmm15
+	movdqa		%xmm10, %xmm11
 	TWO_ROUNDS_256	7
 	TWO_ROUNDS_256	6
 	TWO_ROUNDS_256	5
 	TWO_ROUNDS_256	4
 	TWO_ROUNDS_256	3
 	TWO_ROUNDS_256	2
-	PREVIOUS256	12, 14, 15, 1, none
-	ROUND		aesdeclast, 12
+	PREVIOUS256	15, 14, 13, 1
 .endm
 
-// xmm9-xmm12 = k_0..k_3
+// xmm9-xmm11 = k_0..k_2
 .macro	KEEP_128_enc
-	movdqa		%xmm9, %xmm10
-	NEXT128		10, 14, 15, 1
-	movdqa		%xmm10, %xmm11
-	NEXT128		11, 14, 15, 2
-	movdqa		%xmm11, %xmm12
-	NEXT128		12, 14, 15, 3
+	NEXT128		9, 10, 13, 1
+	NEXT128		10, 11, 13, 2
+.endm
+
+// xmm14 := k_3. Clobbers xmm13.
+.macro	BEGIN_128_enc
+	NEXT128		11, 14, 13, 3
+.endm
+
+.macro	FIRST_ROUNDS_128_enc x
+	aesenc		%xmm10, %xmm\x
+	aesenc		%xmm11, %xmm\x
 .endm
 
 .macro	GROUP_128_enc
-	ROUND		pxor, 9
-	ROUND		aesenc, 10
-	ROUND		aesenc, 11
-	ROUND		aesenc, 12
-	movdqa		%xmm12, %xmm13
-.irp i, 4,5,6,7,8,9
-	NEXT128		13, 14, 15, \i
-	ROUND		aesenc, 13
-.endr
-	NEXT128		13, 14, 15, 10
-	ROUND		aesenclast, 13
+	NEXT128		14, 15, 13, 4
+	ROUND		aesenc, 14
+	NEXT128		15, 14, 13, 5
+	ROUND		aesenc, 15
+	NEXT128		14, 15, 13, 6
+	ROUND		aesenc, 14
+	NEXT128		15, 14, 13, 7
+	ROUND		aesenc, 15
+	NEXT128		14, 15, 13, 8
+	ROUND		aesenc, 14
+	NEXT128		15, 14, 13, 9
+	ROUND		aesenc, 15
+	NEXT128		14, 15, 13, 10
+	ROUND		aesenc, 14
 .endm
 
-// xmm9 = k_10, xmm11 = k_8; xmm10, xmm12 = InvMixColumns of k_9, k_8
+// xmm9 = k_10, xmm10 = InvMixColumns of k_9, xmm11 = k_9
 .macro	KEEP_128_dec
-.irp i, 1,2,3,4,5,6,7,8,9,10
-	NEXT128		9, 14, 15, \i
-.endr
-	movdqa		%xmm9, %xmm11
-	PREVIOUS128	11, 14, 10
+	LAST128		9, 11, 13
 	aesimc		%xmm11, %xmm10
-	PREVIOUS128	11, 14, 9
-	aesimc		%xmm11, %xmm12
+.endm
+
+// xmm14 := w3 of k_8, moved.
+.macro	BEGIN_128_dec
+	OLDER_W3_128	11, 14
+.endm
+
+// One step backwards with its round.
+.macro	ONE_ROUND_128	s, n, rcon
+	PREVIOUS128	15, \s, \n, \rcon
+	MIDDLE_ROUND	15, \s
+.endm
+
+.macro	FIRST_ROUNDS_128_dec x
+	aesdec		%xmm10, %xmm\x
 .endm
 
 .macro	GROUP_128_dec
-	ROUND		pxor, 9
-	ROUND		aesdec, 10
-	ROUND		aesdec, 12
-	movdqa		%xmm11, %xmm13
-.irp i, 8,7,6,5,4,3,2
-	PREVIOUS128	13, 14, \i
-	MIDDLE_ROUND	13, 15
-.endr
-	PREVIOUS128	13, 14, 1
-	ROUND		aesdeclast, 13
+	movdqa		%xmm11, %xmm15
+	ONE_ROUND_128	14, 13, 9
+	ONE_ROUND_128	13, 14, 8
+	ONE_ROUND_128	14, 13, 7
+	ONE_ROUND_128	13, 14, 6
+	ONE_ROUND_128	14, 13, 5
+	ONE_ROUND_128	13, 14, 4
+	ONE_ROUND_128	14, 13, 3
+	ONE_ROUND_128	13, 14, 2
+	PREVIOUS128	15, 14, 13, 1, last
 .endm
 
 // The data. \size is 128 or 256, \dir enc or dec. LEN is at least 16. Falls through when done.
+//
+// xmm8 runs over the tweaks that blocks are masked with after the last round, xmm12 over those of
+// the blocks that are loaded: eight blocks ahead. While whole groups follow each other, a block's
+// register takes its successor right after the store, so that the two chains of tweaks and the ends
+// and beginnings of groups all run side by side.
 .macro	DATA		size, dir
 	KEEP_\size\()_\dir
-.Lgroup\@:
+.Lstart\@:
 	cmp		$128, LEN
 	jb		.Lload_some\@
 .irp i, 0,1,2,3,4,5,6,7
 	movdqu		16*\i(SRC), %xmm\i
 .endr
 .Lloaded\@:
-	movdqa		%xmm8, %xmm13
-.irp i, 0,1,2,3,4,5,6
-	pxor		%xmm13, %xmm\i
-	TIMES_X		13, 14
-.endr
-	pxor		%xmm13, %xmm7
-	GROUP_\size\()_\dir
+	movdqa		%xmm8, %xmm12
+	BEGIN_\size\()_\dir
 .irp i, 0,1,2,3,4,5,6,7
+	pxor		%xmm12, %xmm\i
+	pxor		%xmm9, %xmm\i
+	FIRST_ROUNDS_\size\()_\dir \i
+	TIMES_X		12, 13
+.endr
+	jmp		.Lgroup\@
+
+	.balign		32, 0x90
+.Lnext_group\@:
+	BEGIN_\size\()_\dir
+.irp i, 0,1,2,3,4,5,6,7
+	LAST_ROUND_\dir 15, \i
+	pxor		%xmm8, %xmm\i
+	movdqu		%xmm\i, 16*\i(DST)
+	movdqu		128+16*\i(SRC), %xmm\i
+	TIMES_X		8, 13
+	pxor		%xmm12, %xmm\i
+	pxor		%xmm9, %xmm\i
+	FIRST_ROUNDS_\size\()_\dir \i
+	TIMES_X		12, 13
+.endr
+	add		$128, SRC
+	add		$128, DST
+	sub		$128, LEN
+.Lgroup\@:
+	GROUP_\size\()_\dir
+	cmp		$256, LEN
+	jae		.Lnext_group\@
+
+// Of this group and what follows at least one is short. The next group, if any, starts anew.
+.irp i, 0,1,2,3,4,5,6,7
+	LAST_ROUND_\dir 15, \i
 	pxor		%xmm8, %xmm\i
 	TIMES_X		8, 13
 .endr
@@ -303,10 +367,10 @@
 	add		$128, SRC
 	add		$128, DST
 	sub		$128, LEN
-	jnz		.Lgroup\@
+	jnz		.Lstart\@
 	jmp		.Ldata_done\@
 
-// The last group, if it is shorter. Blocks that are not there are zero, and are not stored.
+// Blocks that are not there are zero, and are not stored.
 .Lload_some\@:
 .irp i, 1,2,3,4,5,6,7
 	pxor		%xmm\i, %xmm\i
@@ -327,6 +391,14 @@
 	movdqu		%xmm\i, 16*\i(DST)
 .endr
 .Ldata_done\@:
+.endm
+
+.macro	LAST_ROUND_enc	key, x
+	aesenclast	%xmm\key, %xmm\x
+.endm
+
+.macro	LAST_ROUND_dec	key, x
+	aesdeclast	%xmm\key, %xmm\x
 .endm
 
 // The way out: wipes, and returns 0, or 1 if entered at \wrong.
