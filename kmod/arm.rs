@@ -7,16 +7,16 @@
 //! the receiver has taken that into its registers and erased the line, M xor Q.
 //!
 //! ```text
-//! giver:     line = Q  ->  PAD           (waits)          line = M^Q -> MASKED    (waits)
-//! receiver:  (waits)       DR = Q, line = 0 -> PAD_TAKEN  (waits)       M = DR^line, line = 0,
-//!                                                                       DR = M^S -> DONE
+//! receiver: lacks M -> WANTED              DR = Q, line = 0 -> PAD_TAKEN
+//! giver:               line = Q -> PAD                                line = M^Q -> MASKED
+//! receiver:                                                M = DR^line, line = 0, DR = M^S -> DONE
 //! ```
 //!
 //! C header: [`include/linux/stop_machine.h`](srctree/include/linux/stop_machine.h)
 
 use crate::{
     bindings,
-    cipher::{self, CheckValue, Input, Line, Purpose},
+    cipher::{self, CheckValue, Input, Line, Purpose, Share},
     percpu::{self, online, Slot},
     section::Section,
     store,
@@ -71,7 +71,10 @@ pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
     let mut armings = 0;
     for receiver in online() {
         let slot = &slots[receiver];
-        if slot.armed.load(Ordering::Relaxed) || !slot.reserved.load(Ordering::Relaxed) {
+        if receiver == giver
+            || slot.armed.load(Ordering::Relaxed)
+            || !slot.reserved.load(Ordering::Relaxed)
+        {
             continue;
         }
         match hand_over(check, giver, receiver, slot) {
@@ -85,16 +88,23 @@ pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
 /// How far a transfer has come.
 mod phase {
     pub(super) const START: u32 = 0;
-    pub(super) const PAD: u32 = 1;
-    pub(super) const PAD_TAKEN: u32 = 2;
-    pub(super) const MASKED: u32 = 3;
-    pub(super) const DONE: u32 = 4;
-    pub(super) const FAILED: u32 = 5;
+    pub(super) const WANTED: u32 = 1;
+    pub(super) const PAD: u32 = 2;
+    pub(super) const PAD_TAKEN: u32 = 3;
+    pub(super) const MASKED: u32 = 4;
+    pub(super) const DONE: u32 = 5;
+    /// Final: neither CPU goes on from here.
+    pub(super) const FAILED: u32 = 6;
 }
 
 /// The one line that M crosses, as pad and masked key. It is used only under `stop_machine()`, by
 /// the CPU whose turn the phase says it is; transfers are serialised by the store's mutex.
 static LINE: Line = Line::new();
+
+/// Zeroes the line that M crosses. Any context.
+pub(crate) fn erase_line() {
+    LINE.erase();
+}
 
 struct Transfer<'a> {
     giver: usize,
@@ -106,7 +116,10 @@ struct Transfer<'a> {
 }
 
 fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> Result {
-    store::draw_share(slot);
+    let mut cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
+    for cpu in [giver, receiver] {
+        cpus.set(CpuId::from_u32(cpu as u32).ok_or(EINVAL)?);
+    }
     let transfer = Transfer {
         giver,
         receiver,
@@ -115,10 +128,6 @@ fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> 
         inputs: store::inputs(Purpose::Transport, &fresh()),
         phase: AtomicU32::new(phase::START),
     };
-    let mut cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
-    for cpu in [giver, receiver] {
-        cpus.set(CpuId::from_u32(cpu as u32).ok_or(EINVAL)?);
-    }
     // If one of the two goes offline before the machine stops, the callback runs on the other
     // alone, which sees that and gives up.
     // SAFETY: The callback gets the `Transfer` that it expects, which outlives the call.
@@ -129,6 +138,8 @@ fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> 
             cpus.as_raw(),
         )
     };
+    // A transfer that failed half-way may have left a pad.
+    erase_line();
     kernel::error::to_result(ret)?;
     match transfer.phase.load(Ordering::Acquire) {
         phase::DONE => Ok(()),
@@ -179,32 +190,41 @@ impl Transfer<'_> {
         }
     }
 
+    /// Goes from one phase to the next, unless the other CPU has failed meanwhile.
+    fn advance(&self, from: u32, to: u32) -> Result {
+        self.phase
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+            .map_err(|_| ECANCELED)
+    }
+
     fn give(&self) -> Result {
         let share = &percpu::slots()[self.giver].share;
         let line = LINE.as_ptr();
-        // SAFETY: In a section of the giver, which owns `share`; START is the giver's turn.
+        self.wait_for(phase::WANTED)?;
+        // SAFETY: In a section of the giver, which owns `share`; WANTED is the giver's turn.
         unsafe { cipher::give_pad(share, self.check, &self.inputs, line) }.map_err(|_| ENODATA)?;
-        self.phase.store(phase::PAD, Ordering::Release);
+        self.advance(phase::WANTED, phase::PAD)?;
         self.wait_for(phase::PAD_TAKEN)?;
         // SAFETY: As above; PAD_TAKEN is the giver's turn.
         unsafe { cipher::give_masked(share, self.check, &self.inputs, line) }
             .map_err(|_| ENODATA)?;
-        self.phase.store(phase::MASKED, Ordering::Release);
+        self.advance(phase::PAD_TAKEN, phase::MASKED)?;
         self.wait_for(phase::DONE)
     }
 
     fn take(&self, section: &Section) -> Result {
         let share = &self.slot.share;
-        let line = LINE.as_ptr();
-        self.wait_for(phase::PAD)?;
-        // SAFETY: In a section of the receiver, whose breakpoint slots are ours; PAD is its turn.
-        unsafe { cipher::take_pad(share, line) };
-        self.phase.store(phase::PAD_TAKEN, Ordering::Release);
-        let taken = self.wait_for(phase::MASKED).and_then(|()| {
-            // SAFETY: As above; MASKED is the receiver's turn.
-            unsafe { cipher::take_masked(share, self.check, line) }.map_err(|_| ENODATA)?;
-            store::keep_or_wipe(section)
-        });
+        // SAFETY: In a section of the receiver, which owns `share`.
+        if unsafe { cipher::check(share, self.check) }.is_ok() {
+            // It was only thought to have lost the key. Its share must not be touched.
+            self.slot.armed.store(true, Ordering::Relaxed);
+            return Err(EALREADY);
+        }
+        store::draw_share(self.slot);
+        let taken = self
+            .take_into(share)
+            .and_then(|()| store::keep_or_wipe(section));
         if taken.is_err() {
             share.erase();
             // SAFETY: The registers of this CPU are ours.
@@ -212,7 +232,18 @@ impl Transfer<'_> {
             return taken;
         }
         self.slot.armed.store(true, Ordering::Relaxed);
-        self.phase.store(phase::DONE, Ordering::Release);
-        Ok(())
+        self.advance(phase::MASKED, phase::DONE)
+    }
+
+    fn take_into(&self, share: &Share) -> Result {
+        let line = LINE.as_ptr();
+        self.advance(phase::START, phase::WANTED)?;
+        self.wait_for(phase::PAD)?;
+        // SAFETY: In a section of the receiver, whose breakpoint slots are ours; PAD is its turn.
+        unsafe { cipher::take_pad(share, line) };
+        self.advance(phase::PAD, phase::PAD_TAKEN)?;
+        self.wait_for(phase::MASKED)?;
+        // SAFETY: As above; MASKED is the receiver's turn.
+        unsafe { cipher::take_masked(share, self.check, line) }.map_err(|_| ENODATA)
     }
 }

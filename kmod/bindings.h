@@ -31,4 +31,16 @@
 
 #include "helpers.h"
 
+/* What the structures measure in C, to hold the generated ones against. */
+enum tresor_sizeof {
+	TRESOR_SKCIPHER_ALG = sizeof(struct skcipher_alg),
+	TRESOR_SKCIPHER_REQUEST = sizeof(struct skcipher_request),
+	TRESOR_SKCIPHER_WALK = sizeof(struct skcipher_walk),
+	TRESOR_PERF_EVENT_ATTR = sizeof(struct perf_event_attr),
+	TRESOR_NMIACTION = sizeof(struct nmiaction),
+	TRESOR_FTRACE_OPS = sizeof(struct ftrace_ops),
+	TRESOR_NOTIFIER_BLOCK = sizeof(struct notifier_block),
+	TRESOR_PT_REGS = sizeof(struct pt_regs),
+};
+
 #endif

@@ -63,7 +63,7 @@ impl MiscDevice for TresorDevice {
         }
         match cmd {
             uapi::LOAD => load(arg),
-            uapi::GENERATE => write_check(arg, store::generate()?),
+            uapi::GENERATE => generate(arg),
             uapi::LOCK => store::lock().map(|()| 0),
             uapi::CLEAR => clear(arg),
             uapi::SLOT_KEY => slot_key(arg),
@@ -117,17 +117,24 @@ fn load(arg: UserPtr) -> Result<isize> {
         0 => None,
         _ => Some(CheckValue(expected.try_into().map_err(|_| EINVAL)?)),
     };
+    store::wait_for_random()?;
     let mut key = KeyBuffer::take();
     key.copy_from_user(arg)?;
-    store::load(&key, expected)?;
+    store::load(key, expected)?;
     Ok(0)
 }
 
-fn write_check(arg: UserPtr, check: CheckValue) -> Result<isize> {
+fn generate(arg: UserPtr) -> Result<isize> {
+    // A key whose check value cannot be told must not be made.
+    write_check(arg, [0; uapi::CHECK_LEN])?;
+    write_check(arg, store::generate()?.0)?;
+    Ok(0)
+}
+
+fn write_check(arg: UserPtr, value: [u8; uapi::CHECK_LEN]) -> Result {
     UserSlice::new(arg, size_of::<uapi::Check>())
         .writer()
-        .write(&uapi::Check { value: check.0 })?;
-    Ok(0)
+        .write(&uapi::Check { value })
 }
 
 fn clear(arg: UserPtr) -> Result<isize> {

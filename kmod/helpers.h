@@ -5,6 +5,7 @@
 #ifndef TRESOR_HELPERS_H
 #define TRESOR_HELPERS_H
 
+#include <asm/nmi.h>
 #include <linux/types.h>
 
 struct crypto_skcipher;
@@ -14,6 +15,12 @@ struct kset;
 struct module;
 struct pt_regs;
 struct skcipher_request;
+
+/* Unnamed enumerators and macros of asm/nmi.h */
+enum tresor_nmi {
+	TRESOR_NMI_LOCAL = NMI_LOCAL,
+	TRESOR_NMI_DONE = NMI_DONE,
+};
 
 /* local_irq_save(), local_irq_restore() */
 unsigned long tresor_irq_save(void);

@@ -47,6 +47,19 @@ impl Hook {
             (*ops).flags =
                 (bindings::FTRACE_OPS_FL_SAVE_REGS | bindings::FTRACE_OPS_FL_PERMANENT) as _;
         }
+        let result = Self::filter(ops, functions).and_then(|()| {
+            // SAFETY: The ops are static and filled in.
+            to_result(unsafe { bindings::register_ftrace_function(ops) })
+        });
+        if result.is_err() {
+            // SAFETY: The ops are not registered.
+            unsafe { bindings::ftrace_free_filter(ops) };
+        }
+        result
+    }
+
+    /// Limits the ops to these functions.
+    fn filter(ops: *mut ftrace_ops, functions: &[&CStr]) -> Result {
         for function in functions {
             // SAFETY: The name is valid for `len` bytes; ftrace copies what it needs.
             to_result(unsafe {
@@ -58,8 +71,7 @@ impl Hook {
                 )
             })?;
         }
-        // SAFETY: The ops are static and filled in.
-        to_result(unsafe { bindings::register_ftrace_function(ops) })
+        Ok(())
     }
 
     /// Removes the hook. Never returns while ftrace might still call it.
@@ -75,6 +87,8 @@ impl Hook {
                 unsafe { bindings::msleep(60_000) };
             }
         }
+        // SAFETY: The ops are not registered any more.
+        unsafe { bindings::ftrace_free_filter(self.0.get()) };
     }
 }
 

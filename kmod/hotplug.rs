@@ -4,12 +4,15 @@
 //!
 //! C header: [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
 
-use crate::{breakpoints::Events, cipher, percpu, section::Section};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use crate::{breakpoints::Events, cipher, keeper, percpu};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::{bindings, prelude::*};
 
 /// Where the callbacks find the events.
 static EVENTS: AtomicPtr<Events> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether the module is loaded already: a CPU that comes online later is not refused.
+static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// The registered callbacks, and the breakpoint slots that they reserve.
 pub(crate) struct Hotplug {
@@ -46,6 +49,7 @@ impl Hotplug {
             }
             return Err(error);
         }
+        REGISTERED.store(true, Ordering::Relaxed);
         Ok(Self {
             state: ret as bindings::cpuhp_state,
             _events: events,
@@ -68,19 +72,28 @@ unsafe extern "C" fn online(cpu: u32) -> i32 {
         return ENODEV.to_errno();
     };
     match events.reserve(cpu as usize) {
-        Ok(()) => 0,
+        Ok(()) => {
+            // Never armed from here: that stops the machine.
+            keeper::wake();
+            0
+        }
+        Err(error) if REGISTERED.load(Ordering::Relaxed) => {
+            pr_warn!("CPU {cpu} stays without the key: a hardware breakpoint is in use there ({error:?})\n");
+            0
+        }
         Err(error) => error.to_errno(),
     }
 }
 
 /// Runs on the CPU that goes offline, and on every CPU at removal.
 unsafe extern "C" fn offline(cpu: u32) -> i32 {
-    if let (Ok(section), Some(slot)) = (Section::enter(), percpu::slots().get(cpu as usize)) {
-        debug_assert_eq!(section.cpu(), cpu as usize);
+    if let Some(slot) = percpu::slots().get(cpu as usize) {
         slot.share.erase();
         slot.armed.store(false, Ordering::Relaxed);
-        // SAFETY: All breakpoint slots of this CPU are ours.
-        unsafe { cipher::wipe(&slot.share) };
+        if slot.reserved.load(Ordering::Relaxed) {
+            // SAFETY: Runs on `cpu`, in a thread bound to it, and its breakpoint slots are ours.
+            unsafe { cipher::wipe(&slot.share) };
+        }
     }
     0
 }

@@ -5,8 +5,29 @@
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use crate::{bindings, store};
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
 use kernel::{bindings::task_struct, error::from_err_ptr, prelude::*};
+
+/// Least time between two rounds, in milliseconds: a machine on which something takes the registers
+/// over and over must not be stopped over and over to give them back.
+const PAUSE_MS: u32 = 50;
+
+static TASK: AtomicPtr<task_struct> = AtomicPtr::new(ptr::null_mut());
+
+/// Has the thread tend the store now rather than at its next second. Any context but NMI, on a path
+/// that [`Keeper::drop`] waits for: a request of our algorithm, or a CPU hotplug callback.
+pub(crate) fn wake() {
+    let task = TASK.load(Ordering::Acquire);
+    if !task.is_null() {
+        // SAFETY: The task is alive as long as `TASK` names it, and `Keeper::drop()` waits for
+        // callers that have read it.
+        unsafe { bindings::wake_up_process(task) };
+    }
+}
 
 /// The running thread. Dropping it ends the thread and waits for that.
 pub(crate) struct Keeper(*mut task_struct);
@@ -30,12 +51,21 @@ impl Keeper {
         })?;
         // SAFETY: `task` is a new thread that was not woken yet.
         unsafe { bindings::wake_up_process(task) };
+        TASK.store(task, Ordering::Release);
         Ok(Self(task))
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
+        TASK.store(ptr::null_mut(), Ordering::Release);
+        // No request is left: the algorithm is gone before the keeper. A hotplug callback that has
+        // read the pointer ends before this lock is had.
+        // SAFETY: Process context; paired.
+        unsafe {
+            bindings::cpus_read_lock();
+            bindings::cpus_read_unlock();
+        }
         // SAFETY: The thread runs until this call.
         unsafe { bindings::kthread_stop(self.0) };
     }
@@ -47,6 +77,8 @@ unsafe extern "C" fn run(_data: *mut c_void) -> i32 {
         // SAFETY: Process context without locks.
         unsafe { bindings::schedule_timeout_interruptible(bindings::tresor_hz()) };
         store::tend_all();
+        // SAFETY: As above.
+        unsafe { bindings::msleep(PAUSE_MS) };
     }
     0
 }

@@ -2,28 +2,26 @@
 
 //! The one kernel buffer through which a key passes.
 
-use core::sync::atomic::{compiler_fence, Ordering};
+use crate::{bindings, cipher::Line};
 use kernel::{
-    bindings,
     prelude::*,
     sync::{global_lock, GlobalGuard},
     uaccess::UserPtr,
 };
 
 /// Bytes of a key.
-pub(crate) const KEY_LEN: usize = 32;
+const KEY_LEN: usize = 32;
 
 /// One cache line, so that flushing it touches nothing else.
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+static BUFFER: Line = Line::new();
 
 global_lock! {
     // SAFETY: `init()` is called before anything else of this module.
-    unsafe(uninit) static KEY: Mutex<Line> = Line([0; 64]);
+    unsafe(uninit) static OWNER: Mutex<()> = ();
 }
 
 /// Exclusive use of the buffer. Dropping it wipes the buffer and flushes its cache line.
-pub(crate) struct KeyBuffer(GlobalGuard<KEY>);
+pub(crate) struct KeyBuffer(#[allow(dead_code, reason = "held")] GlobalGuard<OWNER>);
 
 /// Makes the buffer usable.
 ///
@@ -32,23 +30,28 @@ pub(crate) struct KeyBuffer(GlobalGuard<KEY>);
 /// To be called exactly once, before any other function of this file.
 pub(crate) unsafe fn init() {
     // SAFETY: By this function's own contract.
-    unsafe { KEY.init() };
+    unsafe { OWNER.init() };
+}
+
+/// Wipes the buffer under whoever uses it. Any context.
+pub(crate) fn erase() {
+    BUFFER.erase();
 }
 
 impl KeyBuffer {
     /// Waits for the buffer.
     pub(crate) fn take() -> Self {
-        Self(KEY.lock())
+        Self(OWNER.lock())
     }
 
-    /// The key, readable for [`KEY_LEN`] bytes.
+    /// The key, readable for 32 bytes.
     pub(crate) fn as_ptr(&self) -> *const [u8; KEY_LEN] {
-        self.0 .0.as_ptr().cast()
+        BUFFER.as_ptr().cast()
     }
 
-    /// The key, writable for [`KEY_LEN`] bytes.
+    /// The key, writable for 32 bytes.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut [u8; KEY_LEN] {
-        self.0 .0.as_mut_ptr().cast()
+        BUFFER.as_ptr().cast()
     }
 
     /// Fills the buffer with a random key.
@@ -59,14 +62,9 @@ impl KeyBuffer {
 
     /// Copies a key from user space.
     pub(crate) fn copy_from_user(&mut self, from: UserPtr) -> Result {
+        let to = self.as_mut_ptr().cast();
         // SAFETY: The destination is valid for KEY_LEN bytes; any user address is allowed.
-        let left = unsafe {
-            bindings::copy_from_user(
-                self.as_mut_ptr().cast(),
-                from.as_const_ptr().cast(),
-                KEY_LEN as _,
-            )
-        };
+        let left = unsafe { bindings::copy_from_user(to, from.as_const_ptr(), KEY_LEN as _) };
         if left == 0 {
             Ok(())
         } else {
@@ -76,14 +74,9 @@ impl KeyBuffer {
 
     /// Copies the key to user space.
     pub(crate) fn copy_to_user(&self, to: UserPtr) -> Result {
+        let to = to.as_const_ptr().cast_mut();
         // SAFETY: The source is valid for KEY_LEN bytes; any user address is allowed.
-        let left = unsafe {
-            bindings::copy_to_user(
-                to.as_const_ptr().cast_mut().cast(),
-                self.as_ptr().cast(),
-                KEY_LEN as _,
-            )
-        };
+        let left = unsafe { bindings::copy_to_user(to, self.as_ptr().cast(), KEY_LEN as _) };
         if left == 0 {
             Ok(())
         } else {
@@ -94,12 +87,6 @@ impl KeyBuffer {
 
 impl Drop for KeyBuffer {
     fn drop(&mut self) {
-        for byte in &mut self.0 .0 {
-            // SAFETY: A plain reference to our own byte; volatile, so that it is not optimised out.
-            unsafe { core::ptr::write_volatile(byte, 0) };
-        }
-        compiler_fence(Ordering::SeqCst);
-        // SAFETY: The line is valid memory of the module.
-        unsafe { bindings::clflush_cache_range(self.0 .0.as_mut_ptr().cast(), 64) };
+        erase();
     }
 }

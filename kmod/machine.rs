@@ -54,7 +54,7 @@ pub(crate) fn warn_of_kvm(module: &'static ThisModule) {
         .any(|name| module_present(module, name))
     {
         pr_warn!(
-            "KVM is loaded: a CPU that runs a guest may lose its key until it is armed again\n"
+            "KVM is loaded: a CPU that runs a guest loses its key until it is armed again, and SEV-ES guests can read its share\n"
         );
     }
 }

@@ -8,6 +8,10 @@
 //! in the saved frame takes effect on return; changing the instruction pointer would not (the IRET
 //! frame is another copy).
 //!
+//! kdump's own handler, which stops the other CPUs, runs instead of this one and may save a word of
+//! a DR share; the hooks on the way there have erased the shares that fit by then. A machine check
+//! in a window saves such a word too, which the next refresh makes worthless.
+//!
 //! C header: `arch/x86/include/asm/nmi.h`
 
 use crate::{
@@ -20,10 +24,10 @@ use core::{
 };
 use kernel::{error::to_result, prelude::*};
 
-/// `NMI_LOCAL` of `enum` in `arch/x86/include/asm/nmi.h`: handlers of this type see every NMI.
-const NMI_LOCAL: u32 = 0;
-/// `NMI_DONE`: this handler claims no NMI.
-const NMI_DONE: i32 = 0;
+/// Handlers of this type see every NMI.
+const NMI_LOCAL: u32 = bindings::tresor_nmi_TRESOR_NMI_LOCAL;
+/// This handler claims no NMI.
+const NMI_DONE: i32 = bindings::tresor_nmi_TRESOR_NMI_DONE as i32;
 
 const NAME: &CStr = c"tresor";
 

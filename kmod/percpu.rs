@@ -61,11 +61,11 @@ pub(crate) fn online() -> impl Iterator<Item = usize> {
 ///
 /// `f` gets the slot of the CPU that it really runs on, another one if `cpu` goes offline
 /// meanwhile. False also if `cpu` is offline already.
-pub(crate) fn run_on<F: FnMut(&Slot) -> bool>(cpu: usize, mut f: F) -> bool {
+pub(crate) fn run_on<F: FnMut(&Slot) -> bool + Send>(cpu: usize, mut f: F) -> bool {
     /// # Safety
     ///
     /// `f` must point to an `F` that nobody else uses.
-    unsafe extern "C" fn call<F: FnMut(&Slot) -> bool>(f: *mut c_void) -> i32 {
+    unsafe extern "C" fn call<F: FnMut(&Slot) -> bool + Send>(f: *mut c_void) -> i32 {
         // SAFETY: By this function's own contract.
         let f = unsafe { &mut *f.cast::<F>() };
         let Ok(section) = Section::enter() else {
@@ -82,7 +82,7 @@ pub(crate) fn run_on<F: FnMut(&Slot) -> bool>(cpu: usize, mut f: F) -> bool {
 }
 
 /// Runs `f` as [`run_on`] does, on one online CPU after another until it returns true.
-pub(crate) fn first_online_that(mut f: impl FnMut(&Slot) -> bool) -> bool {
+pub(crate) fn first_online_that(mut f: impl FnMut(&Slot) -> bool + Send) -> bool {
     online().any(|cpu| run_on(cpu, &mut f))
 }
 

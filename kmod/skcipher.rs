@@ -13,7 +13,7 @@
 //!     fn init() -> Self { Self }
 //!     fn set_key(&mut self, _key: &[u8]) -> Result { Ok(()) }
 //!     fn encrypt(&self, request: &Request) -> Result {
-//!         request.for_each_chunk(|chunk| { .. })
+//!         request.for_each_chunk::<Self>(|chunk| { .. })
 //!     }
 //!     fn decrypt(&self, request: &Request) -> Result { self.encrypt(request) }
 //! }
@@ -98,18 +98,17 @@ impl Request {
         unsafe { (*self.0).cryptlen as usize }
     }
 
-    /// The IV, if the algorithm's is `N` bytes long.
-    pub(crate) fn iv<const N: usize>(&self) -> [u8; N] {
+    /// The IV.
+    pub(crate) fn iv<T: Skcipher, const N: usize>(&self) -> [u8; N] {
+        const { assert!(N == T::PROPERTIES.iv_size as usize) };
         // SAFETY: By the type invariant; callers give an IV of the algorithm's IV size.
         unsafe { (*self.0).iv.cast::<[u8; N]>().read() }
     }
 
     /// Calls `f` with one piece of the request after another, in order. Ends with its first error.
-    pub(crate) fn for_each_chunk(
-        &self,
-        block_size: usize,
-        mut f: impl FnMut(Chunk) -> Result,
-    ) -> Result {
+    pub(crate) fn for_each_chunk<T: Skcipher>(&self, mut f: impl FnMut(Chunk) -> Result) -> Result {
+        const { assert!(T::PROPERTIES.block_size != 0) };
+        let block_size = T::PROPERTIES.block_size as usize;
         let mut walk = MaybeUninit::<bindings::skcipher_walk>::zeroed();
         let walk = walk.as_mut_ptr();
         // SAFETY: By the type invariant; the walk is ours until it is done. Not atomic: the walk

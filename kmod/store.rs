@@ -9,13 +9,14 @@ use crate::{
     arm, bindings,
     cipher::{self, CheckValue, Input, Mode, Purpose},
     errno::{key_rejected, no_key},
-    key_buffer::KeyBuffer,
+    keeper,
+    key_buffer::{self, KeyBuffer},
     percpu,
     section::Section,
     sha256::KernelSha256,
 };
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use kernel::{prelude::*, sync::global_lock};
+use kernel::{error::to_result, prelude::*, sync::global_lock};
 
 /// State of the master key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,18 @@ pub(crate) enum State {
 pub(crate) struct Control {
     state: State,
     suspending: bool,
+}
+
+impl Control {
+    /// Publishes which key is held, for [`is_held`].
+    fn publish(&mut self, check: Option<CheckValue>) {
+        HELD.store(check.map_or(0, |check| key_id(&check)), Ordering::Release);
+    }
+
+    fn set_armed(&mut self, check: CheckValue) {
+        self.state = State::Armed(check);
+        self.publish(Some(check));
+    }
 }
 
 global_lock! {
@@ -53,6 +66,8 @@ mod life {
     pub(super) const DOOMED: u32 = 3;
 }
 
+/// Key id of the key that is held, or 0.
+static HELD: AtomicU64 = AtomicU64::new(0);
 static VOLUMES: AtomicU32 = AtomicU32::new(0);
 static REFRESHES: AtomicU64 = AtomicU64::new(0);
 static LOSSES: AtomicU64 = AtomicU64::new(0);
@@ -78,6 +93,17 @@ pub(crate) unsafe fn init() {
     unsafe { CONTROL.init() };
 }
 
+fn key_id(check: &CheckValue) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = check.0;
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Whether the key with this check value is the one that is held. Any context; a hint, since it may
+/// change at any moment: a request always checks the registers themselves.
+pub(crate) fn is_held(check: &CheckValue) -> bool {
+    HELD.load(Ordering::Acquire) == key_id(check)
+}
+
 /// Whether a debug register may hold a share. Any context.
 pub(crate) fn may_hold_shares() -> bool {
     LIFE.load(Ordering::Acquire) != life::NONE
@@ -85,10 +111,13 @@ pub(crate) fn may_hold_shares() -> bool {
 
 /// Erases every share for good, and this CPU's registers: M is gone, whatever the other CPUs are
 /// doing. For a machine about to stop or to crash; works in any context, NMI included.
+///
+/// Loading is then refused until the module is loaded again.
 pub(crate) fn doom() {
-    if LIFE.swap(life::DOOMED, Ordering::SeqCst) == life::NONE {
-        return;
-    }
+    LIFE.store(life::DOOMED, Ordering::SeqCst);
+    // A key may be on its way in while no share exists yet.
+    key_buffer::erase();
+    arm::erase_line();
     percpu::erase_all();
     wipe_registers();
 }
@@ -129,12 +158,18 @@ fn wipe_all_registers() {
     }
 }
 
-/// Erases M everywhere. The state is the caller's to set.
-fn erase(_control: &mut Control) {
+/// Makes M unusable on every CPU, without waiting for anything. [`erase`] is to follow.
+fn kill() {
     let _ = LIFE.compare_exchange(life::LIVE, life::DYING, Ordering::SeqCst, Ordering::SeqCst);
     percpu::erase_all();
+}
+
+/// Erases M everywhere. The state is the caller's to set.
+fn erase(control: &mut Control) {
+    control.publish(None);
+    kill();
     wipe_all_registers();
-    // A refresh that raced with the first erasure left its mask r in the array, which is worth nothing by now.
+    // A refresh that raced with the first erasure left its mask r, which is worth nothing by now.
     percpu::erase_all();
     let _ = LIFE.compare_exchange(life::DYING, life::NONE, Ordering::SeqCst, Ordering::SeqCst);
 }
@@ -164,7 +199,7 @@ fn begin_life() -> Result {
 /// With the key that is already held nothing changes. Otherwise: `EBUSY` if another key is held or
 /// a suspend is under way, `EKEYREJECTED` if the key is not the `expected` one, or not the one that
 /// was locked. No error changes anything.
-pub(crate) fn load(key: &KeyBuffer, expected: Option<CheckValue>) -> Result<CheckValue> {
+pub(crate) fn load(key: KeyBuffer, expected: Option<CheckValue>) -> Result<CheckValue> {
     let mut control = CONTROL.lock();
     if control.suspending {
         return Err(EBUSY);
@@ -177,6 +212,7 @@ pub(crate) fn load(key: &KeyBuffer, expected: Option<CheckValue>) -> Result<Chec
     if expected.is_some_and(|expected| expected != check) {
         return Err(key_rejected());
     }
+    // Whether another key is really still there, or was lost a moment ago.
     tend(&mut control);
     match control.state {
         State::Armed(held) if held == check => return Ok(check),
@@ -185,34 +221,46 @@ pub(crate) fn load(key: &KeyBuffer, expected: Option<CheckValue>) -> Result<Chec
         State::Locked(_) | State::Empty => {}
     }
     begin_life()?;
-    if let Err(error) = arm_this_cpu(key) {
+    let armed = arm_this_cpu(&key);
+    // What follows may take a while and needs no key.
+    drop(key);
+    if let Err(error) = armed {
         erase(&mut control);
         return Err(error);
     }
-    control.state = State::Armed(check);
+    control.set_armed(check);
     tend(&mut control);
-    Ok(check)
+    match control.state {
+        State::Armed(_) => Ok(check),
+        // Every CPU lost it again at once.
+        _ => Err(EBUSY),
+    }
 }
 
 /// Draws a random master key, as [`load`] otherwise. `EBUSY` unless the state is empty.
 pub(crate) fn generate() -> Result<CheckValue> {
+    wait_for_random()?;
     let mut key = KeyBuffer::take();
     if CONTROL.lock().state != State::Empty {
         return Err(EBUSY);
     }
     key.draw();
-    load(&key, None)
+    load(key, None)
+}
+
+/// Waits until the kernel's random numbers are random, which early in a boot they may not be yet.
+pub(crate) fn wait_for_random() -> Result {
+    // SAFETY: Process context.
+    to_result(unsafe { bindings::wait_for_random_bytes() })
 }
 
 fn arm_this_cpu(key: &KeyBuffer) -> Result {
-    for slot in percpu::slots() {
-        draw_share(slot);
-    }
     let section = Section::enter()?;
     let slot = percpu::slots().get(section.cpu()).ok_or(EINVAL)?;
     if !slot.reserved.load(Ordering::Relaxed) {
         return Err(ENOSPC);
     }
+    draw_share(slot);
     // SAFETY: In a section of the CPU that owns `slot`, whose S_c is fresh; its breakpoint slots
     // are ours; the key is readable for 32 bytes.
     unsafe { cipher::arm(&slot.share, key.as_ptr()) };
@@ -220,10 +268,11 @@ fn arm_this_cpu(key: &KeyBuffer) -> Result {
     keep_or_wipe(&section)
 }
 
-/// Fills S_c with fresh random bytes, which must never exist anywhere else.
+/// Fills S_c with fresh random bytes, which must never exist anywhere else. What the CPU held is
+/// lost: only for a CPU that was just shown to hold nothing, in a section of its own.
 pub(crate) fn draw_share(slot: &percpu::Slot) {
     slot.share.set_with(|bytes| {
-        // SAFETY: The pointer is valid for 32 bytes, which nobody else uses: the CPU is not armed.
+        // SAFETY: The pointer is valid for 32 bytes, and this CPU is the only one that uses them.
         unsafe { bindings::get_random_bytes(bytes.cast(), 32) };
     });
 }
@@ -249,6 +298,10 @@ fn lock_held(control: &mut Control) -> Result {
 
 /// Erases M and its check value. `EBUSY` with volumes open, unless forced: their I/O then fails.
 pub(crate) fn clear(force: bool) -> Result {
+    if force {
+        // At once, whatever else is going on under the mutex.
+        kill();
+    }
     let mut control = CONTROL.lock();
     if !force && VOLUMES.load(Ordering::Relaxed) != 0 {
         return Err(EBUSY);
@@ -281,15 +334,23 @@ pub(crate) fn slot_key(uuid: &[u8], key: &mut KeyBuffer) -> Result {
         return Err(no_key());
     };
     let inputs = inputs(Purpose::SlotKey, uuid);
-    let out = key.as_mut_ptr();
+    let out = Output(key.as_mut_ptr());
     percpu::first_online_that(|slot| {
-        // SAFETY: In a section of the CPU that owns `slot`; `out` is writable for 32 bytes, and
-        // `key` is borrowed until this function returns.
-        unsafe { cipher::slot_key(&slot.share, &check, &inputs, out) }.is_ok()
+        let Output(out) = { &out };
+        // SAFETY: In a section of the CPU that owns `slot`; `out` is writable for 32 bytes.
+        unsafe { cipher::slot_key(&slot.share, &check, &inputs, *out) }.is_ok()
     })
     .then_some(())
     .ok_or_else(no_key)
 }
+
+/// Where another CPU writes a slot key to.
+struct Output(*mut [u8; 32]);
+
+// SAFETY: One CPU after another writes through it, and `slot_key()` waits for each.
+unsafe impl Send for Output {}
+// SAFETY: As above.
+unsafe impl Sync for Output {}
 
 /// A volume that counts as open.
 pub(crate) struct Volume(());
@@ -310,10 +371,12 @@ pub(crate) fn open_volume() -> Result<(CheckValue, Volume)> {
     Ok((check, Volume(())))
 }
 
-/// Notes that a CPU was found without the key.
+/// Notes that a CPU was found without the key that is held, and has it armed again soon. Any
+/// context but NMI.
 pub(crate) fn note_loss(slot: &percpu::Slot) {
     if slot.armed.swap(false, Ordering::Relaxed) {
         LOSSES.fetch_add(1, Ordering::Relaxed);
+        keeper::wake();
     }
 }
 

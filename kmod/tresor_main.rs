@@ -3,8 +3,9 @@
 //! tresor: disk encryption whose key lives in the CPU's debug registers.
 //!
 //! Bring-up goes from the bottom: the table of shares, breakpoint slots, hooks on what would expose
-//! the registers, self-test, the store with its keeper, notifiers, the algorithm, and the character
-//! device last. Down goes the same way in reverse, since fields are dropped in order.
+//! the registers, self-test, the store, notifiers and the keeper, the character device, and the
+//! algorithm last: once somebody may use it, nothing can fail any more. Down goes the same way in
+//! reverse, since fields are dropped in order.
 
 #[allow(
     clippy::all,
@@ -21,6 +22,23 @@
 )]
 mod bindings {
     include!("bindings_generated.rs");
+
+    /// A structure that came out incomplete, or of another kernel, would corrupt memory.
+    macro_rules! assert_sizes {
+        ($($rust:ident = $c:ident),* $(,)?) => {
+            $(const _: () = assert!(size_of::<$rust>() == $c as usize);)*
+        };
+    }
+    assert_sizes! {
+        skcipher_alg = tresor_sizeof_TRESOR_SKCIPHER_ALG,
+        skcipher_request = tresor_sizeof_TRESOR_SKCIPHER_REQUEST,
+        skcipher_walk = tresor_sizeof_TRESOR_SKCIPHER_WALK,
+        perf_event_attr = tresor_sizeof_TRESOR_PERF_EVENT_ATTR,
+        nmiaction = tresor_sizeof_TRESOR_NMIACTION,
+        ftrace_ops = tresor_sizeof_TRESOR_FTRACE_OPS,
+        notifier_block = tresor_sizeof_TRESOR_NOTIFIER_BLOCK,
+        pt_regs = tresor_sizeof_TRESOR_PT_REGS,
+    }
 }
 
 mod arm;
@@ -59,15 +77,16 @@ module! {
     authors: ["The tresor developers"],
     description: "AES with its key in the CPU's debug registers",
     license: "GPL",
+    alias: ["crypto-xts(tresor)"],
 }
 
 /// The loaded module, from the last thing brought up to the first.
 #[pin_data]
 struct Tresor {
     #[pin]
-    _device: MiscDeviceRegistration<device::TresorDevice>,
-    #[pin]
     _xts: skcipher::Registration<xts::Xts>,
+    #[pin]
+    _device: MiscDeviceRegistration<device::TresorDevice>,
     _keeper: keeper::Keeper,
     _notifiers: power::Notifiers,
     _store: store::Owner,
@@ -101,8 +120,8 @@ impl kernel::InPlaceModule for Tresor {
             },
             _notifiers: power::Notifiers::register()?,
             _keeper: keeper::Keeper::start()?,
-            _xts <- skcipher::Registration::new(module),
             _device <- MiscDeviceRegistration::register(device::OPTIONS),
+            _xts <- skcipher::Registration::new(module),
         })
     }
 }

@@ -79,9 +79,9 @@ impl Xts {
         if request.len() == 0 || request.len() % BLOCK != 0 {
             return Err(EINVAL);
         }
-        let iv = request.iv();
+        let iv = request.iv::<Self, BLOCK>();
         let mut block = 0;
-        request.for_each_chunk(BLOCK, |Chunk { src, dst, len }| {
+        request.for_each_chunk::<Self>(|Chunk { src, dst, len }| {
             let mut done = 0;
             while done < len {
                 let part = (len - done).min(SECTION_MAX);
@@ -94,7 +94,11 @@ impl Xts {
                     cipher::xts(direction, &slot.share, key, &iv, block, dst, src, part)
                 };
                 if result.is_err() {
-                    store::note_loss(slot);
+                    // Only if the volume's key is the one that is held does this say anything
+                    // about the CPU.
+                    if store::is_held(key.check()) {
+                        store::note_loss(slot);
+                    }
                     return Err(no_key());
                 }
                 done += part;

@@ -98,6 +98,16 @@ impl Line {
         Self(UnsafeCell::new([0; 64]))
     }
 
+    /// Zeroes the line, here and in DRAM. Works in any context, even in the middle of a transfer,
+    /// which then fails.
+    pub fn erase(&self) {
+        for i in 0..8 {
+            // SAFETY: the line has eight words; volatile, as another CPU may be at work on them.
+            unsafe { self.0.get().cast::<u64>().add(i).write_volatile(0) };
+        }
+        flush(self);
+    }
+
     /// What the functions that give and take want.
     pub const fn as_ptr(&self) -> *mut Line {
         self.0.get().cast()
