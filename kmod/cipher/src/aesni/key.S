@@ -24,11 +24,6 @@
 	COMPARE_CHECK	0, 3, (%rsi), \wrong
 .endm
 
-// As XTS_LEAVE, for all routines of this file that can fail.
-.macro	LEAVE		wrong
-	XTS_LEAVE	\wrong
-.endm
-
 // u32 tresor_aesni_check(const struct share *share, const u8 check[16]);
 //
 // Stores nothing. 0 if the registers hold the M with this check value, else 1.

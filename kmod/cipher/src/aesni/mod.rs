@@ -4,17 +4,28 @@
 //!
 //! The contracts of the assembly routines are in the `.S` files.
 
+use self::ffi::*;
 use super::derive::{CheckValue, Input, XtsKey, XtsSize};
 use super::gf128::{power_of_x, Element};
 use super::share::{Line, Share};
 use core::arch::global_asm;
 use core::fmt;
 
+mod ffi;
+#[cfg(any(test, feature = "raw-key"))]
+mod raw;
+mod window;
+
+#[cfg(any(test, feature = "raw-key"))]
+pub use self::raw::{raw_xts, RawKey};
+pub use self::window::{window_at, WindowKind};
+
 #[cfg(MODULE)]
 global_asm!(
     ".set TRESOR_KERNEL, 1",
     include_str!("frame.S"),
     include_str!("schedule.S"),
+    include_str!("groups.S"),
     include_str!("xts.S"),
     include_str!("key.S"),
     options(att_syntax, raw)
@@ -25,6 +36,7 @@ global_asm!(
     ".set TRESOR_KERNEL, 0",
     include_str!("frame.S"),
     include_str!("schedule.S"),
+    include_str!("groups.S"),
     include_str!("xts.S"),
     include_str!("key.S"),
     options(att_syntax, raw)
@@ -35,6 +47,7 @@ global_asm!(
     ".set TRESOR_KERNEL, 0",
     include_str!("frame.S"),
     include_str!("schedule.S"),
+    include_str!("groups.S"),
     include_str!("xts.S"),
     include_str!("xts_raw.S"),
     include_str!("key.S"),
@@ -80,77 +93,6 @@ impl Start {
             power: power_of_x(block),
         }
     }
-}
-
-extern "C" {
-    fn tresor_aesni_xts128_enc(
-        share: *const Share,
-        key: *const XtsKey,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    ) -> u32;
-    fn tresor_aesni_xts128_dec(
-        share: *const Share,
-        key: *const XtsKey,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    ) -> u32;
-    fn tresor_aesni_xts256_enc(
-        share: *const Share,
-        key: *const XtsKey,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    ) -> u32;
-    fn tresor_aesni_xts256_dec(
-        share: *const Share,
-        key: *const XtsKey,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    ) -> u32;
-    fn tresor_aesni_check(share: *const Share, check: *const CheckValue) -> u32;
-    fn tresor_aesni_arm(share: *const Share, m: *const [u8; 32], check: *mut CheckValue);
-    fn tresor_aesni_peek_check(m: *const [u8; 32], check: *mut CheckValue);
-    fn tresor_aesni_refresh(
-        share: *const Share,
-        check: *const CheckValue,
-        inputs: *const [Input; 2],
-    ) -> u32;
-    fn tresor_aesni_give_pad(
-        share: *const Share,
-        check: *const CheckValue,
-        inputs: *const [Input; 2],
-        line: *mut Line,
-    ) -> u32;
-    fn tresor_aesni_give_masked(
-        share: *const Share,
-        check: *const CheckValue,
-        inputs: *const [Input; 2],
-        line: *mut Line,
-    ) -> u32;
-    fn tresor_aesni_slot_key(
-        share: *const Share,
-        check: *const CheckValue,
-        inputs: *const [Input; 2],
-        out: *mut [u8; 32],
-    ) -> u32;
-    fn tresor_aesni_take_pad(share: *const Share, line: *mut Line);
-    fn tresor_aesni_take_masked(
-        share: *const Share,
-        check: *const CheckValue,
-        line: *mut Line,
-    ) -> u32;
-    fn tresor_aesni_wipe(share: *const Share);
-
-    static tresor_windows_begin: Window;
-    static tresor_windows_end: Window;
 }
 
 fn held(status: u32) -> Result<(), NotHeld> {
@@ -366,46 +308,3 @@ pub unsafe fn wipe(share: &Share) {
     // SAFETY: as promised by the caller.
     unsafe { tresor_aesni_wipe(share) }
 }
-
-/// What an NMI handler does that interrupted the engine in a window (`frame.S` has the reasons).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowKind {
-    /// Zero `rax` in the saved frame and set `r11` to something that is not zero.
-    Redo,
-    /// Zero `rax` in the saved frame.
-    ZeroOnly,
-}
-
-/// An entry of the table that `frame.S` writes: places, counted from `tresor_aesni_wipe`, and a kind.
-#[repr(C)]
-struct Window {
-    start: u32,
-    end: u32,
-    kind: u32,
-}
-
-/// The window that the instruction at `ip` is in, if any: `rax` may hold a secret there. Takes no
-/// lock and works in an NMI.
-pub fn window_at(ip: u64) -> Option<WindowKind> {
-    let place = ip.wrapping_sub((tresor_aesni_wipe as *const ()).addr() as u64);
-    let mut at = &raw const tresor_windows_begin;
-    let end = &raw const tresor_windows_end;
-    while at < end {
-        // SAFETY: the assembly has put whole entries between the two symbols.
-        let window = unsafe { &*at };
-        if place >= u64::from(window.start) && place < u64::from(window.end) {
-            // The values are frame.S's WINDOW_REDO and WINDOW_ZERO.
-            return Some(match window.kind {
-                1 => WindowKind::Redo,
-                _ => WindowKind::ZeroOnly,
-            });
-        }
-        at = at.wrapping_add(1);
-    }
-    None
-}
-
-#[cfg(any(test, feature = "raw-key"))]
-mod raw;
-#[cfg(any(test, feature = "raw-key"))]
-pub use self::raw::{raw_xts, RawKey};

@@ -14,40 +14,24 @@ pub enum RawKey<'a> {
     Aes256(&'a [u8; 64]),
 }
 
-extern "C" {
-    fn tresor_aesni_raw_xts128_enc(
-        unused: *const u8,
-        key: *const u8,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    );
-    fn tresor_aesni_raw_xts128_dec(
-        unused: *const u8,
-        key: *const u8,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    );
-    fn tresor_aesni_raw_xts256_enc(
-        unused: *const u8,
-        key: *const u8,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    );
-    fn tresor_aesni_raw_xts256_dec(
-        unused: *const u8,
-        key: *const u8,
-        start: *const Start,
-        dst: *mut u8,
-        src: *const u8,
-        len: u64,
-    );
+/// Routines with the arguments of XTS, but a key in place of its public inputs, and no share.
+macro_rules! raw_xts_routines {
+    ($($name:ident)*) => {
+        extern "C" {
+            $(fn $name(
+                unused: *const u8,
+                key: *const u8,
+                start: *const Start,
+                dst: *mut u8,
+                src: *const u8,
+                len: u64,
+            );)*
+        }
+    };
 }
+
+raw_xts_routines!(tresor_aesni_raw_xts128_enc tresor_aesni_raw_xts128_dec);
+raw_xts_routines!(tresor_aesni_raw_xts256_enc tresor_aesni_raw_xts256_dec);
 
 /// [`xts`](super::xts) in place under a key in memory, with the same rounds, schedule and tweaks.
 /// `data` is a multiple of 16 bytes and not empty; of another length it is left as it is.

@@ -12,12 +12,13 @@
 // What a call does: read the shares, join them to M, encrypt under M the check input and the inputs
 // of the volume key in one pass, compare the check value, encrypt the IV under K2, multiply by the
 // power of x that the section starts at, then the data under K1, eight blocks at a time; wipe.
-// The schedule of K1 runs once a group: 16 registers hold eight blocks or the round keys, not both.
-// Groups do not depend on each other, so the CPU overlaps the schedule of one with the blocks of
-// another, and the schedule costs its instructions but little of its latency.
+// The schedule of K1 runs once a group (groups.S): 16 registers hold eight blocks or the round keys,
+// not both. Likewise the eight tweaks of a group do not fit beside the eight blocks, and must not go
+// to memory. They are computed twice, before the first round and after the last.
 //
-// Likewise the eight tweaks of a group do not fit beside the eight blocks, and must not go to
-// memory. They are computed twice, before the first round and after the last.
+// Speed: what limits a group is the number of vector instructions, AES rounds among them; the latency
+// of the schedule hides behind the rounds. So what can be done by a cheap instruction is, and a group
+// is handed over to the next one block by block, rounds mixed with tweaks.
 //
 // Memory: loads of the share, of public arguments and of data; stores of output blocks only. No
 // stack. No branch and no address depends on anything but arguments and on whether the check value
@@ -29,11 +30,13 @@
 //	%r10	scratch, public
 //	%rax	the share's words, in windows only (frame.S); then the result
 //	%r11	the NMI's flag in windows, later scratch, public
-//	xmm0-xmm7	secret: blocks in flight; before that keys
-//	xmm8		secret: tweak of the group's first block
-//	xmm9-xmm12	secret: round keys kept from group to group
+//	xmm0-xmm7	secret: blocks in flight; before that the check value and K2
+//	xmm8		secret: tweak of the next block to be stored
+//	xmm9-xmm11	secret: K1, then round keys kept from group to group (in xmm11, decryption with
+//			AES-256 has no room to keep one)
+//	xmm12		secret: tweak of the next block to be loaded
 //	xmm13-xmm15	secret: schedule in progress; M at the beginning
-// All sixteen are wiped by WIPE in XTS_LEAVE, which is the only way out.
+// All sixteen are wiped by WIPE in LEAVE, which is the only way out.
 
 .set	SHARE,		%rdi
 .set	KEY,		%rsi
@@ -70,7 +73,7 @@
 	pxor		%xmm\t, %xmm\x
 .endm
 
-// %xmm\lo, %xmm\hi := M, from DR0-DR3 and the share. Zeroes %rax, clobbers %r11 and %xmm\t.
+// %xmm\lo, %xmm\hi := M, from DR0-DR3 and the share. Zeroes %rax, clobbers %r11.
 .macro	LOAD_M		lo, hi
 	LOAD_DR		\lo, \hi
 	pxor		0(SHARE), %xmm\lo
@@ -87,7 +90,7 @@
 .endm
 
 // xmm8 := xmm8 times the power of x at START: shift and add, over the bits of the power, which is
-// public. Clobbers xmm3, xmm4, %r10, %r11.
+// public. Clobbers xmm3, xmm4, %rax, %r10, %r11.
 .macro	TIMES_POWER
 	mov		START_POWER(START), POWER_LO
 	mov		START_POWER+8(START), POWER_HI
@@ -108,8 +111,7 @@
 	movdqa		%xmm3, %xmm8
 .endm
 
-// Keys and tweak of XTS-AES-256: xmm9, xmm10 := K1; xmm8 := the first tweak.
-// Goes to \wrong if the check value does not match.
+// xmm9, xmm10 := K1, xmm1, xmm2 := K2 of XTS-AES-256; goes to \wrong if the check value differs.
 .macro	DERIVE_256	wrong
 	LOAD_M		13, 14
 	movdqa		.Lcheck_input(%rip), %xmm0
@@ -121,7 +123,7 @@
 	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \wrong
 .endm
 
-// The same for XTS-AES-128: xmm9 := K1, xmm1 := K2.
+// xmm9 := K1, xmm1 := K2 of XTS-AES-128; goes to \wrong if the check value differs.
 .macro	DERIVE_128	wrong
 	LOAD_M		13, 14
 	movdqa		.Lcheck_input(%rip), %xmm0
@@ -131,189 +133,40 @@
 	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \wrong
 .endm
 
-.macro	FIRST_TWEAK_256
-	movdqu		START_IV(START), %xmm8
-	ENCRYPT256	1, 2, 3, 8
-	TIMES_POWER
+// One step of the change from group to group, for up to four blocks at different points of it: the
+// last round of block \last; \turn is masked, stored, and its successor loaded; \open is masked with
+// the first round key and its tweak; \first goes through its first rounds.
+.macro	HAND_OVER	size, dir, last, turn, open, first
+.ifnb \last
+	LAST_ROUND_\dir 15, \last
+.endif
+.ifnb \turn
+	pxor		%xmm8, %xmm\turn
+	TIMES_X		8, 13
+	movdqu		%xmm\turn, 16*\turn(DST)
+	movdqu		128+16*\turn(SRC), %xmm\turn
+.endif
+.ifnb \open
+	pxor		%xmm9, %xmm\open
+	pxor		%xmm12, %xmm\open
+	TIMES_X		12, 13
+.endif
+.ifnb \first
+	FIRST_ROUNDS_\size\()_\dir \first
+.endif
 .endm
 
-.macro	FIRST_TWEAK_128
-	movdqu		START_IV(START), %xmm8
-	ENCRYPT128	1, 2, 3, 8
-	TIMES_POWER
-.endm
-
-// KEEP_: the round keys that stay in registers from group to group, from K1 in xmm9 (and xmm10).
-// GROUP_: all rounds but the last of one group on xmm0-xmm7, which hold data plus tweak plus the
-// first round key. Preserves xmm8 and what KEEP_ set; leaves the last round key in xmm15. Between
-// groups xmm12-xmm14 are free.
-
-.macro	ROUND		op, key
-	EACH		\op, \key, 0, 1, 2, 3, 4, 5, 6, 7
-.endm
-
-// xmm9-xmm11 = k_0..k_2
-.macro	KEEP_256_enc
-	movdqa		%xmm9, %xmm13
-	NEXT256_EVEN	13, 10, 11, 1
-.endm
-
-// xmm14 := k_3. Clobbers xmm13.
-.macro	BEGIN_256_enc
-	movdqa		%xmm10, %xmm13
-	NEXT256_ODD	13, 11, 14
-.endm
-
-.macro	FIRST_ROUNDS_256_enc x
-	aesenc		%xmm10, %xmm\x
-	aesenc		%xmm11, %xmm\x
-.endm
-
-.macro	GROUP_256_enc
-	movdqa		%xmm11, %xmm13
-	NEXT256_EVEN	13, 14, 15, 2
-	ROUND		aesenc, 14
-	NEXT256_ODD	14, 15, 13
-	ROUND		aesenc, 15
-	NEXT256_EVEN	15, 13, 14, 3
-	ROUND		aesenc, 13
-	NEXT256_ODD	13, 14, 15
-	ROUND		aesenc, 14
-	NEXT256_EVEN	14, 15, 13, 4
-	ROUND		aesenc, 15
-	NEXT256_ODD	15, 13, 14
-	ROUND		aesenc, 13
-	NEXT256_EVEN	13, 14, 15, 5
-	ROUND		aesenc, 14
-	NEXT256_ODD	14, 15, 13
-	ROUND		aesenc, 15
-	NEXT256_EVEN	15, 13, 14, 6
-	ROUND		aesenc, 13
-	NEXT256_ODD	13, 14, 15
-	ROUND		aesenc, 14
-	NEXT256_EVEN	14, 15, 13, 7
-	ROUND		aesenc, 15
-	movdqa		%xmm13, %xmm15
-.endm
-
-// xmm10 = k_13, xmm9 = k_14
-.macro	KEEP_256_dec
-	LAST256		9, 10, 11
-	movdqa		%xmm11, %xmm9
-.endm
-
-// Middle round keys of decryption pass InvMixColumns first (FIPS 197 section 5.3.5).
-.macro	MIDDLE_ROUND	key, t
-	aesimc		%xmm\key, %xmm\t
-	ROUND		aesdec, \t
-.endm
-
-// xmm11 := InvMixColumns of k_13, xmm14 := w3 of k_13, moved.
-.macro	BEGIN_256_dec
-	aesimc		%xmm10, %xmm11
-	movdqa		%xmm10, %xmm14
-	pshufb		.Lrot_w3_to_w0(%rip), %xmm14
-.endm
-
-.macro	FIRST_ROUNDS_256_dec x
-	aesdec		%xmm11, %xmm\x
-.endm
-
-// Two steps backwards with their rounds: k_{i-2} for even i in xmm15, k_{i-3} in xmm11.
-.macro	TWO_ROUNDS_256	rcon
-	PREVIOUS256	15, 14, 13, \rcon, .Lw3_to_w0
-	MIDDLE_ROUND	15, 14
-	PREVIOUS256	11, 13, 14, 0, .Lrot_w3_to_w0
-	MIDDLE_ROUND	11, 13
-.endm
-
-.macro	GROUP_256_dec
-	movdqa		%xmm9, %xmm15
-	movdqa		%xmm10, %xmm11
-	TWO_ROUNDS_256	7
-	TWO_ROUNDS_256	6
-	TWO_ROUNDS_256	5
-	TWO_ROUNDS_256	4
-	TWO_ROUNDS_256	3
-	TWO_ROUNDS_256	2
-	PREVIOUS256	15, 14, 13, 1
-.endm
-
-// xmm9-xmm11 = k_0..k_2
-.macro	KEEP_128_enc
-	NEXT128		9, 10, 13, 1
-	NEXT128		10, 11, 13, 2
-.endm
-
-// xmm14 := k_3. Clobbers xmm13.
-.macro	BEGIN_128_enc
-	NEXT128		11, 14, 13, 3
-.endm
-
-.macro	FIRST_ROUNDS_128_enc x
-	aesenc		%xmm10, %xmm\x
-	aesenc		%xmm11, %xmm\x
-.endm
-
-.macro	GROUP_128_enc
-	NEXT128		14, 15, 13, 4
-	ROUND		aesenc, 14
-	NEXT128		15, 14, 13, 5
-	ROUND		aesenc, 15
-	NEXT128		14, 15, 13, 6
-	ROUND		aesenc, 14
-	NEXT128		15, 14, 13, 7
-	ROUND		aesenc, 15
-	NEXT128		14, 15, 13, 8
-	ROUND		aesenc, 14
-	NEXT128		15, 14, 13, 9
-	ROUND		aesenc, 15
-	NEXT128		14, 15, 13, 10
-	ROUND		aesenc, 14
-.endm
-
-// xmm9 = k_10, xmm10 = InvMixColumns of k_9, xmm11 = k_9
-.macro	KEEP_128_dec
-	LAST128		9, 11, 13
-	aesimc		%xmm11, %xmm10
-.endm
-
-// xmm14 := w3 of k_8, moved.
-.macro	BEGIN_128_dec
-	OLDER_W3_128	11, 14
-.endm
-
-// One step backwards with its round.
-.macro	ONE_ROUND_128	s, n, rcon
-	PREVIOUS128	15, \s, \n, \rcon
-	MIDDLE_ROUND	15, \s
-.endm
-
-.macro	FIRST_ROUNDS_128_dec x
-	aesdec		%xmm10, %xmm\x
-.endm
-
-.macro	GROUP_128_dec
-	movdqa		%xmm11, %xmm15
-	ONE_ROUND_128	14, 13, 9
-	ONE_ROUND_128	13, 14, 8
-	ONE_ROUND_128	14, 13, 7
-	ONE_ROUND_128	13, 14, 6
-	ONE_ROUND_128	14, 13, 5
-	ONE_ROUND_128	13, 14, 4
-	ONE_ROUND_128	14, 13, 3
-	ONE_ROUND_128	13, 14, 2
-	PREVIOUS128	15, 14, 13, 1, last
-.endm
-
-// The data. \size is 128 or 256, \dir enc or dec. LEN is at least 16. Falls through when done.
+// The data, under K1 and K2 where DERIVE_ puts them. \size is 128 or 256, \dir enc or dec; LEN is at
+// least 16. Falls through when done.
 //
 // xmm8 runs over the tweaks that blocks are masked with after the last round, xmm12 over those of
 // the blocks that are loaded: eight blocks ahead. While whole groups follow each other, a block's
 // register takes its successor right after the store, so that the two chains of tweaks and the ends
 // and beginnings of groups all run side by side.
 .macro	DATA		size, dir
-	KEEP_\size\()_\dir
+	movdqu		START_IV(START), %xmm8
+	PREPARE_\size\()_\dir
+	TIMES_POWER
 .Lstart\@:
 	cmp		$128, LEN
 	jb		.Lload_some\@
@@ -334,17 +187,17 @@
 	.balign		32, 0x90
 .Lnext_group\@:
 	BEGIN_\size\()_\dir
-.irp i, 0,1,2,3,4,5,6,7
-	LAST_ROUND_\dir 15, \i
-	pxor		%xmm8, %xmm\i
-	movdqu		%xmm\i, 16*\i(DST)
-	movdqu		128+16*\i(SRC), %xmm\i
-	TIMES_X		8, 13
-	pxor		%xmm12, %xmm\i
-	pxor		%xmm9, %xmm\i
-	FIRST_ROUNDS_\size\()_\dir \i
-	TIMES_X		12, 13
-.endr
+	HAND_OVER	\size, \dir, 0
+	HAND_OVER	\size, \dir, 1, 0
+	HAND_OVER	\size, \dir, 2, 1, 0
+	HAND_OVER	\size, \dir, 3, 2, 1, 0
+	HAND_OVER	\size, \dir, 4, 3, 2, 1
+	HAND_OVER	\size, \dir, 5, 4, 3, 2
+	HAND_OVER	\size, \dir, 6, 5, 4, 3
+	HAND_OVER	\size, \dir, 7, 6, 5, 4
+	HAND_OVER	\size, \dir, , 7, 6, 5
+	HAND_OVER	\size, \dir, , , 7, 6
+	HAND_OVER	\size, \dir, , , , 7
 	add		$128, SRC
 	add		$128, DST
 	sub		$128, LEN
@@ -393,16 +246,8 @@
 .Ldata_done\@:
 .endm
 
-.macro	LAST_ROUND_enc	key, x
-	aesenclast	%xmm\key, %xmm\x
-.endm
-
-.macro	LAST_ROUND_dec	key, x
-	aesdeclast	%xmm\key, %xmm\x
-.endm
-
-// The way out: wipes, and returns 0, or 1 if entered at \wrong.
-.macro	XTS_LEAVE	wrong
+// The way out of whatever can fail: wipes, and returns 0, or 1 if entered at \wrong.
+.macro	LEAVE	wrong
 	WIPE
 	xor		%eax, %eax
 	RETURN
@@ -420,9 +265,8 @@
 .macro	XTS		size, dir
 	ROUTINE		tresor_aesni_xts\size\()_\dir
 	DERIVE_\size	.Lnot_held_\size\()_\dir
-	FIRST_TWEAK_\size
 	DATA		\size, \dir
-	XTS_LEAVE	.Lnot_held_\size\()_\dir
+	LEAVE	.Lnot_held_\size\()_\dir
 	END_ROUTINE	tresor_aesni_xts\size\()_\dir
 .endm
 

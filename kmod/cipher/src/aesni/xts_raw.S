@@ -23,7 +23,6 @@
 .macro	RAW_XTS		size, dir
 	ROUTINE		tresor_aesni_raw_xts\size\()_\dir
 	LOAD_KEY_\size
-	FIRST_TWEAK_\size
 	DATA		\size, \dir
 	WIPE
 	RETURN
@@ -39,7 +38,6 @@
 // control for the test that looks for secrets in the registers after a routine.
 	ROUTINE		tresor_aesni_unwiped_xts256_enc
 	DERIVE_256	.Lunwiped
-	FIRST_TWEAK_256
 	DATA		256, enc
 	xor		%eax, %eax
 	RETURN

@@ -2,6 +2,8 @@
 
 //! Everything that a request computes and that must not be found outside of a running routine.
 
+#![allow(dead_code)] // the benchmark uses `schedule` only
+
 use super::volume_key;
 use aes::hazmat::{cipher_round, equiv_inv_cipher_round, inv_mix_columns};
 use aes::Block;
