@@ -5,6 +5,7 @@
 use crate::secrets::schedule;
 use libloading::Library;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -70,6 +71,19 @@ pub struct Linux {
     _library: Library,
 }
 
+/// The tree that `scripts/setup` has unpacked, if it ran.
+fn set_up_tree() -> Option<OsString> {
+    let cache = env::var_os("TRESOR_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache/tresor")))?;
+    let suite = env::var_os("TRESOR_SUITE").unwrap_or_else(|| "trixie".into());
+    let facts = fs::read_to_string(cache.join(suite).join("env")).ok()?;
+    let tree = facts
+        .lines()
+        .find_map(|line| line.strip_prefix("LINUX_SOURCE="))?;
+    Some(tree.into())
+}
+
 impl Linux {
     /// Assembles and loads it, or says why not.
     pub fn assemble() -> Result<Self, String> {
@@ -77,7 +91,8 @@ impl Linux {
             return Err("this CPU lacks AVX or AES-NI".into());
         }
         let tree = env::var_os("TRESOR_LINUX_SOURCE")
-            .ok_or("set TRESOR_LINUX_SOURCE to an unpacked kernel tree")?;
+            .or_else(set_up_tree)
+            .ok_or("run scripts/setup, or set TRESOR_LINUX_SOURCE to an unpacked kernel tree")?;
         let source = Path::new(&tree).join(SOURCE);
         if !source.is_file() {
             return Err(format!("{} does not exist", source.display()));

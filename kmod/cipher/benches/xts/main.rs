@@ -3,9 +3,9 @@
 //! How fast a whole XTS request is: shares, check value, keys, tweak, data, wipe. Not in it are the
 //! debug registers themselves, the FPU section and the masking of interrupts.
 //!
-//! Linux's own code is assembled from a kernel tree named by `TRESOR_LINUX_SOURCE`, which is not
-//! part of this repository; requests to both alternate, each followed by an LFENCE, so that none
-//! hides in the next one.
+//! Linux's own code is no part of this repository: it is assembled from the kernel tree that
+//! `scripts/setup` has unpacked, or the one that `TRESOR_LINUX_SOURCE` names. Requests to both
+//! alternate, each followed by an LFENCE, so that none hides in the next one.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;

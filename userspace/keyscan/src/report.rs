@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What a scan found.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// How the bytes lay in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Order {
+    /// As given, or as FIPS 197 numbers them.
+    Native,
+    /// The whole run reversed.
+    Reversed,
+    /// Each group of 8 bytes reversed: a big-endian value in 64-bit registers.
+    Words64Swapped,
+    /// Each group of 4 bytes reversed: a big-endian value in 32-bit words.
+    Words32Swapped,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Reversed => "reversed",
+            Self::Words64Swapped => "64-bit swapped",
+            Self::Words32Swapped => "32-bit swapped",
+        })
+    }
+}
+
+/// A key that a scan came upon; wiped when dropped, never serialised, hidden from `{:?}`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct FoundKey(pub(crate) Zeroizing<Vec<u8>>);
+
+impl FoundKey {
+    /// The key: 16, 24 or 32 bytes. Empty in a report that was read back from text.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FoundKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FoundKey(..)")
+    }
+}
+
+/// What lies at the offset of a [`Finding`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum What {
+    /// An AES encryption key schedule.
+    Schedule {
+        /// Key size in bits: 128, 192 or 256.
+        bits: u16,
+        /// First 8 bytes of the key's SHA-256, in hex: names the key without telling it.
+        fingerprint: String,
+        /// The key.
+        #[serde(skip)]
+        key: FoundKey,
+    },
+    /// All of a known secret.
+    Whole {
+        /// Name of the secret.
+        name: String,
+    },
+    /// Eight bytes of a known secret.
+    Word {
+        /// Name of the secret.
+        name: String,
+        /// Which word, from 0. In a secret whose length is no multiple of 8 the last word is its
+        /// last 8 bytes.
+        index: usize,
+    },
+    /// A round key of the AES key that a known secret is.
+    RoundKey {
+        /// Name of the secret.
+        name: String,
+        /// 0, or 1 for the second (tweak) key of an XTS pair.
+        half: usize,
+        /// Round, from 0, counted as in encryption.
+        round: usize,
+        /// It belongs to the equivalent inverse cipher (FIPS 197, section 5.3.5).
+        inverse: bool,
+    },
+}
+
+impl What {
+    /// Name of the known secret that this is part of; `None` for schedules.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Schedule { .. } => None,
+            Self::Whole { name } | Self::Word { name, .. } | Self::RoundKey { name, .. } => {
+                Some(name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schedule {
+                bits, fingerprint, ..
+            } => {
+                write!(f, "AES-{bits} key schedule, key sha256:{fingerprint}")
+            }
+            Self::Whole { name } => write!(f, "all of {name:?}"),
+            Self::Word { name, index } => write!(f, "word {index} of {name:?}"),
+            Self::RoundKey {
+                name,
+                half,
+                round,
+                inverse,
+            } => {
+                let inverse = if *inverse { "inverse " } else { "" };
+                write!(f, "{inverse}round key {round} of {name:?}")?;
+                if *half != 0 {
+                    write!(f, ", second half")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One place where something was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Offset of the first byte: the physical address in a raw dump that begins at address 0.
+    pub offset: u64,
+    /// Length in bytes.
+    pub length: usize,
+    /// Byte order in memory.
+    pub order: Order,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// How often parts of one known secret were found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeedleCount {
+    /// Name of the secret.
+    pub name: String,
+    /// Byte patterns that were searched for on its behalf.
+    pub patterns: usize,
+    /// Places where one of them was found.
+    pub found: u64,
+}
+
+/// The result of a scan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Bytes looked at.
+    pub bytes_scanned: u64,
+    /// Key schedules found; `None` if they were not searched for.
+    pub schedules: Option<u64>,
+    /// Every known secret that was searched for, found or not, in the order given.
+    pub needles: Vec<NeedleCount>,
+    /// The findings by offset, at most [`Options::max_findings`](crate::Options::max_findings).
+    pub findings: Vec<Finding>,
+    /// Findings counted above but left out of `findings`.
+    pub omitted: u64,
+}
+
+impl Report {
+    /// Whether nothing at all was found.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.omitted == 0
+    }
+
+    /// Places where parts of the secret `name` were found; `None` if it was not searched for.
+    pub fn found(&self, name: &str) -> Option<u64> {
+        self.needles
+            .iter()
+            .find(|n| n.name == name)
+            .map(|n| n.found)
+    }
+
+    /// The schedules among the listed findings.
+    pub fn schedule_keys(&self) -> impl Iterator<Item = &FoundKey> {
+        self.findings
+            .iter()
+            .filter_map(|finding| match &finding.what {
+                What::Schedule { key, .. } => Some(key),
+                _ => None,
+            })
+    }
+}

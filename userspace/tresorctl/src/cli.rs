@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The command line.
+
+use crate::check::Expected;
+use crate::derive::Cost;
+use crate::description::DEFAULT_PATH;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; `scan`: nothing found
+  1  the answer is no; `scan`: something found; `status --armed`: not armed
+  2  an error, which left everything as it was unless it says otherwise; bad usage
+  3  the module is not loaded
+  4  the wrong key or passphrase";
+
+/// Keeps the disk encryption key in the CPU's debug registers: loads, locks and inspects the
+/// master key of the tresor module, and scans memory dumps for keys
+#[derive(Debug, Parser)]
+#[command(name = "tresorctl", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// The module's device
+    #[arg(long, global = true, hide = true, default_value = tresor_uapi::DEVICE)]
+    pub device: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load the master key: by passphrase unless told otherwise
+    Load(Load),
+    /// Erase the key from all CPUs; only the same key can be loaded again
+    ///
+    /// Refused while tresor volumes are open.
+    Lock,
+    /// Forget the key altogether; any key can be loaded then
+    Clear {
+        /// Even while volumes are open: their I/O fails from then on
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the state of the key, the CPUs and the volumes
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// End with exit code 1 unless the key is loaded and usable
+        #[arg(long)]
+        armed: bool,
+    },
+    /// Write the 32 bytes that open a LUKS volume's keyslot, for `cryptsetup --key-file=-`
+    ///
+    /// Root may ask for them while the master key is loaded. They depend on the key and the volume's
+    /// UUID alone.
+    #[command(after_help = "\
+Example:
+  tresorctl slot-key 01234567-89ab-cdef-0123-456789abcdef |
+      cryptsetup open --key-file=- /dev/sdx1 home")]
+    SlotKey {
+        /// The UUID of the LUKS header, as `cryptsetup luksUUID` prints it
+        uuid: String,
+        /// Write to this new file, mode 0600, instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Look for AES keys and known secrets in raw memory dumps
+    Scan(Scan),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands to a folder
+    Man {
+        /// The folder
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+By default the passphrase is asked for on the terminal. On first use, when the description file does \
+not exist, it is asked for twice, and the file is written with a random salt. Later the file tells a \
+wrong passphrase before anything changes.")]
+pub struct Load {
+    #[command(flatten)]
+    pub source: Source,
+    /// The key description file of the passphrase
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, conflicts_with_all = RAW)]
+    pub description: PathBuf,
+    /// On first use: memory that Argon2id takes for each guess, in KiB
+    #[arg(long, value_name = "KIB", default_value_t = Cost::DEFAULT.memory_kib, conflicts_with_all = RAW)]
+    pub argon2_memory: u32,
+    /// On first use: how often Argon2id passes over it
+    #[arg(long, value_name = "N", default_value_t = Cost::DEFAULT.iterations, conflicts_with_all = RAW)]
+    pub argon2_iterations: u32,
+    /// On first use: lanes of Argon2id
+    #[arg(long, value_name = "N", default_value_t = Cost::DEFAULT.lanes, conflicts_with_all = RAW)]
+    pub argon2_lanes: u32,
+    /// With --key-file or --stdin: refuse any key but this one, given by its key id or check value
+    #[arg(long, value_name = "HEX", requires = "raw")]
+    pub expect: Option<Expected>,
+}
+
+const RAW: [&str; 3] = ["key_file", "stdin", "random"];
+
+/// Where the key comes from.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct Source {
+    /// Take the key from a file of exactly 32 bytes
+    #[arg(long, value_name = "FILE", group = "raw")]
+    pub key_file: Option<PathBuf>,
+    /// Take the key from standard input: exactly 32 bytes, or 64 hex digits and Enter, not echoed, if
+    /// it is a terminal
+    #[arg(long, group = "raw")]
+    pub stdin: bool,
+    /// Have the kernel draw a key that nobody else knows; it is gone with `lock`, `clear` or power
+    #[arg(long)]
+    pub random: bool,
+    /// Read the passphrase from standard input, up to the end of the line, without asking
+    #[arg(long)]
+    pub passphrase_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Key schedules of AES-128, -192 and -256 are always searched for, at every byte offset, also with the \
+bytes of each 32-bit word swapped. Offsets count from the beginning of the file: for a dump that \
+begins at physical address 0 they are physical addresses.
+
+The file of secrets is a JSON list; \"expand\" also searches for the round keys of the AES key (16, 24 \
+or 32 bytes) or XTS pair (64 bytes) that the secret is:
+  [{\"name\": \"my key\", \"hex\": \"0011...\", \"expand\": true}]")]
+pub struct Scan {
+    /// Raw dumps
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Also look for the secrets in this file, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub secrets: Option<PathBuf>,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the keys that were found, not only their fingerprints
+    #[arg(long)]
+    pub show_keys: bool,
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Locked memory that is wiped.
+
+use nix::sys::mman::{madvise, mlock, mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
+use std::ffi::c_void;
+use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use zeroize::Zeroize;
+
+/// Types that any bytes, and all zeros, are a value of.
+///
+/// # Safety
+///
+/// The type has no padding, no invalid bit patterns, no pointers and no destructor, and needs no
+/// larger alignment than a page.
+pub unsafe trait Plain {}
+
+// SAFETY: Bytes.
+unsafe impl<const N: usize> Plain for [u8; N] {}
+// SAFETY: Bytes and 32-bit integers without padding; `tresor-uapi` asserts the size.
+unsafe impl Plain for tresor_uapi::Load {}
+// SAFETY: As above.
+unsafe impl Plain for tresor_uapi::SlotKey {}
+
+/// An anonymous mapping of its own: locked, in no core dump, not inherited by children, wiped
+/// before it is given back.
+pub(super) struct Mapping {
+    start: NonNull<c_void>,
+    len: NonZeroUsize,
+}
+
+impl Mapping {
+    /// Maps at least `len` bytes of zeros, readable and writable.
+    pub(super) fn new(len: usize) -> io::Result<Self> {
+        let len =
+            NonZeroUsize::new(len.next_multiple_of(4096)).ok_or(io::ErrorKind::InvalidInput)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: A new mapping, at an address that the kernel chooses.
+        let start = unsafe { mmap_anonymous(None, len, access, MapFlags::MAP_PRIVATE)? };
+        let mapping = Self { start, len };
+        // SAFETY: The mapping is ours.
+        unsafe {
+            mlock(start, len.get())?;
+            madvise(start, len.get(), MmapAdvise::MADV_DONTDUMP)?;
+            madvise(start, len.get(), MmapAdvise::MADV_DONTFORK)?;
+        }
+        Ok(mapping)
+    }
+
+    pub(super) fn start(&self) -> NonNull<c_void> {
+        self.start
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.get()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: The mapping is ours, readable and writable as it was made, and nothing borrows
+        // from it any more.
+        unsafe {
+            wipe(std::slice::from_raw_parts_mut(
+                self.start.as_ptr().cast(),
+                self.len.get(),
+            ));
+            // Cannot fail for a mapping that exists; if it did, the memory is wiped anyway.
+            let _ = munmap(self.start, self.len.get());
+        }
+    }
+}
+
+/// A secret in locked memory of its own, zero at first; wiped when dropped.
+pub struct Secret<T: Plain> {
+    mapping: Mapping,
+    value: PhantomData<T>,
+}
+
+impl<T: Plain> Secret<T> {
+    /// Memory for one `T`, all zero.
+    ///
+    /// # Errors
+    ///
+    /// No memory, or none that may be locked (`RLIMIT_MEMLOCK`).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            mapping: Mapping::new(size_of::<T>())?,
+            value: PhantomData,
+        })
+    }
+}
+
+impl<T: Plain> Deref for Secret<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: The mapping is large and aligned enough, and any bytes are a `T`.
+        unsafe { self.mapping.start.cast().as_ref() }
+    }
+}
+
+impl<T: Plain> DerefMut for Secret<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: As above, and borrowed exclusively.
+        unsafe { self.mapping.start.cast().as_mut() }
+    }
+}
+
+// SAFETY: The mapping belongs to this value alone, and plain data may go to other threads.
+unsafe impl<T: Plain> Send for Secret<T> {}
+
+/// Overwrites `bytes` with zeros, in the caches and in the memory behind them: otherwise DRAM might
+/// keep the old contents for as long as the lines stay in a cache.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.zeroize();
+    flush(bytes.as_ptr(), bytes.len());
+}
+
+/// Does the same to Argon2's memory.
+pub fn wipe_blocks(blocks: &mut [argon2::Block]) {
+    blocks.iter_mut().for_each(Zeroize::zeroize);
+    flush(blocks.as_ptr().cast(), size_of_val(blocks));
+}
+
+fn flush(start: *const u8, len: usize) {
+    // From a line's beginning on, or the last line would be missed.
+    let skew = start as usize % 64;
+    for offset in (0..len + skew).step_by(64) {
+        // SAFETY: CLFLUSH is part of x86-64 and changes no value; the address is within the object.
+        unsafe { std::arch::x86_64::_mm_clflush(start.wrapping_add(offset.saturating_sub(skew))) };
+    }
+    // SAFETY: MFENCE is part of x86-64.
+    unsafe { std::arch::x86_64::_mm_mfence() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wiping_reaches_the_first_and_the_last_byte_at_any_alignment() {
+        let mut memory = [0xa5u8; 300];
+        for start in 0..70 {
+            memory.fill(0xa5);
+            wipe(&mut memory[start..start + 130]);
+            assert!(memory[..start].iter().all(|b| *b == 0xa5));
+            assert!(memory[start..start + 130].iter().all(|b| *b == 0));
+            assert!(memory[start + 130..].iter().all(|b| *b == 0xa5));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_locked_left_out_of_dumps_and_not_inherited() {
+        let mut secret = Secret::<[u8; 32]>::new().unwrap();
+        secret[0] = 1;
+        let address = secret.mapping.start().as_ptr() as usize;
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut inside = false;
+        let mut lines = maps.lines();
+        // The kernel may show neighbouring mappings as one.
+        let flags = lines.find(|line| {
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
+            if let Some((start, end)) = range {
+                if let [Ok(start), Ok(end)] = [start, end].map(|x| usize::from_str_radix(x, 16)) {
+                    inside = (start..end).contains(&address);
+                }
+            }
+            inside && line.starts_with("VmFlags:")
+        });
+        let flags = flags.expect("the mapping is listed");
+        for flag in ["lo", "dd", "dc"] {
+            assert!(
+                flags.split(' ').any(|f| f == flag),
+                "{flag} is missing in {flags}"
+            );
+        }
+    }
+}
