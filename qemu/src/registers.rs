@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! Debug registers as QEMU's monitor shows them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, Context, Result};
+
+/// The debug registers of one CPU (Intel SDM volume 3, section 19.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DebugRegisters {
+    /// Number of the CPU, from 0.
+    pub cpu: u32,
+    /// DR0 to DR3.
+    pub dr: [u64; 4],
+    /// The status register.
+    pub dr6: u64,
+    /// The control register; its low eight bits enable breakpoints.
+    pub dr7: u64,
+}
+
+impl DebugRegisters {
+    /// DR0 to DR3 as 32 bytes: DR0 first, each register little-endian.
+    pub fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (chunk, register) in bytes.chunks_exact_mut(8).zip(self.dr) {
+            chunk.copy_from_slice(&register.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Whether DR0 to DR3 are all zero.
+    pub fn is_clear(&self) -> bool {
+        self.dr == [0; 4]
+    }
+
+    /// Reads the answer to the monitor command `info registers -a`.
+    ///
+    /// # Errors
+    /// If a CPU in it lacks one of the registers, or there is no CPU.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>> {
+        let mut cpus = Vec::new();
+        for part in text.split("CPU#").skip(1) {
+            let (number, rest) =
+                part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(0));
+            let cpu = number
+                .parse()
+                .context("QEMU shows a CPU without a number")?;
+            let values: BTreeMap<&str, &str> = rest
+                .split_whitespace()
+                .filter_map(|word| word.split_once('='))
+                .collect();
+            let get = |name: &str| {
+                let value = values.get(name);
+                let value = value.with_context(|| format!("QEMU shows no {name} of CPU {cpu}"))?;
+                u64::from_str_radix(value, 16)
+                    .with_context(|| format!("QEMU shows {name} of CPU {cpu} as {value:?}"))
+            };
+            cpus.push(Self {
+                cpu,
+                dr: [get("DR0")?, get("DR1")?, get("DR2")?, get("DR3")?],
+                dr6: get("DR6")?,
+                dr7: get("DR7")?,
+            });
+        }
+        if cpus.is_empty() {
+            bail!("QEMU shows no CPU in its registers: {text:?}");
+        }
+        Ok(cpus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\r\nCPU#0\r\nRAX=0000000000000001 RBX=0000000000000002\r\n\
+        ES =0000 0000000000000000 ffffffff 00c09300\r\n\
+        DR0=0123456789abcdef DR1=0000000000000001 DR2=0000000000000002 DR3=ffffffffffffffff \r\n\
+        DR6=00000000ffff0ff0 DR7=0000000000000400\r\nCCS=0 CCD=0 CCO=LOGICB\r\n\
+        \r\nCPU#1\r\nDR0=0000000000000000 DR1=0000000000000000 DR2=0000000000000000 \
+        DR3=0000000000000000\r\nDR6=00000000ffff0ff0 DR7=0000000000000401\r\n";
+
+    #[test]
+    fn every_cpu_of_the_answer_is_read() {
+        let cpus = DebugRegisters::parse_all(TEXT).unwrap();
+        assert_eq!(cpus.len(), 2);
+        assert_eq!(cpus[0].dr, [0x0123_4567_89ab_cdef, 1, 2, u64::MAX]);
+        assert_eq!((cpus[0].dr6, cpus[0].dr7), (0xffff_0ff0, 0x400));
+        assert_eq!((cpus[1].cpu, cpus[1].dr7), (1, 0x401));
+        assert!(cpus[1].is_clear() && !cpus[0].is_clear());
+    }
+
+    #[test]
+    fn bytes_are_little_endian_with_dr0_first() {
+        let cpus = DebugRegisters::parse_all(TEXT).unwrap();
+        let bytes = cpus[0].bytes();
+        assert_eq!(
+            bytes[..9],
+            [0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 1]
+        );
+        assert_eq!(bytes[24..], [0xff; 8]);
+    }
+
+    #[test]
+    fn a_missing_register_or_cpu_is_an_error() {
+        let error = DebugRegisters::parse_all("CPU#0\r\nDR0=00\r\n").unwrap_err();
+        assert_eq!(error.to_string(), "QEMU shows no DR1 of CPU 0");
+        assert!(DebugRegisters::parse_all("nonsense").is_err());
+    }
+}

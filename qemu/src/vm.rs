@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! One virtual machine.
+
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::Engine as _;
+
+use crate::console::Console;
+use crate::memory::Ram;
+use crate::shell::{Input, Shell};
+use crate::{Accel, DebugRegisters, Output, Prompt, Qmp};
+
+/// How long a command may take unless the caller says otherwise.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// A process that ends with its owner.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A running VM; QEMU is killed when it is dropped.
+pub struct Vm {
+    shell: Shell,
+    qmp: Qmp,
+    child: Process,
+    console: Console,
+    ram: Ram,
+    accel: Accel,
+    stopped: bool,
+}
+
+impl Vm {
+    pub(crate) fn new(
+        child: Process,
+        qmp: Qmp,
+        shell: Shell,
+        console: Console,
+        ram: Ram,
+        accel: Accel,
+    ) -> Self {
+        Self {
+            shell,
+            qmp,
+            child,
+            console,
+            ram,
+            accel,
+            stopped: false,
+        }
+    }
+
+    /// What executes the guest's instructions.
+    pub fn accel(&self) -> Accel {
+        self.accel
+    }
+
+    /// The kernel's log.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The machine's control channel. To stop and continue use [`Vm::stop`] and [`Vm::cont`].
+    pub fn qmp(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// Waits for the shell: after a reboot, or after [`crate::VmConfig::start`].
+    ///
+    /// # Errors
+    /// If the shell does not come up within two minutes.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        self.shell.wait_ready(BOOT_LIMIT)
+    }
+
+    /// Runs a shell command as root and waits for its end, at most a minute.
+    ///
+    /// The command is seen by `ps` and stays in the guest's memory: no secret belongs into it.
+    ///
+    /// # Errors
+    /// If the guest hangs or ends ([`crate::Hang`]); a command that fails is no error.
+    pub fn run(&mut self, command: &str) -> Result<Output> {
+        self.run_for(command, COMMAND_LIMIT)
+    }
+
+    /// [`Vm::run`] with another time limit.
+    ///
+    /// # Errors
+    /// See [`Vm::run`].
+    pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        self.shell.run(command, Input::None, limit)
+    }
+
+    /// Runs a command that must succeed, and returns its output as text.
+    ///
+    /// # Errors
+    /// See [`Vm::run`], and if the command fails.
+    pub fn check(&mut self, command: &str) -> Result<String> {
+        self.check_for(command, COMMAND_LIMIT)
+    }
+
+    /// [`Vm::check`] with another time limit.
+    ///
+    /// # Errors
+    /// See [`Vm::check`].
+    pub fn check_for(&mut self, command: &str, limit: Duration) -> Result<String> {
+        let output = self.run_for(command, limit)?;
+        succeeded(command, &output)?;
+        Ok(output.text())
+    }
+
+    /// Runs a command with these bytes, and then the end, as its standard input.
+    ///
+    /// They go over the serial line and through a pipe: into no argument, variable or file.
+    ///
+    /// # Errors
+    /// See [`Vm::run`].
+    pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
+        self.shell.run(command, Input::Bytes(input), COMMAND_LIMIT)
+    }
+
+    /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
+    ///
+    /// The terminal does not echo, and the kernel wipes its buffers for it. If the command ends
+    /// before it asked, what it wrote comes back.
+    ///
+    /// # Errors
+    /// See [`Vm::run`].
+    pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
+        self.shell
+            .run(command, Input::Prompts(prompts), COMMAND_LIMIT)
+    }
+
+    /// Runs a command as the unprivileged user 1000, without capabilities.
+    ///
+    /// # Errors
+    /// See [`Vm::run`].
+    pub fn run_as_user(&mut self, command: &str) -> Result<Output> {
+        let quoted = command.replace('\'', r"'\''");
+        self.run(&format!(
+            "setpriv --reuid 1000 --regid 1000 --clear-groups --inh-caps=-all sh -c '{quoted}'"
+        ))
+    }
+
+    /// Reads a small file of the guest.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the guest hangs.
+    pub fn read_file(&mut self, path: &str) -> Result<Vec<u8>> {
+        let text = self.check(&format!("base64 -w 0 '{path}'"))?;
+        BASE64
+            .decode(text.trim())
+            .with_context(|| format!("{path} came back damaged"))
+    }
+
+    /// Writes a small file that is no secret into the guest.
+    ///
+    /// # Errors
+    /// If it cannot be written, or the guest hangs.
+    pub fn write_file(&mut self, path: &str, contents: &[u8]) -> Result<()> {
+        let command = format!("cat >'{path}'");
+        let output = self.run_with_input(&command, contents)?;
+        succeeded(&command, &output)
+    }
+
+    /// DR0 to DR7 of every CPU, as the machine holds them: the guest takes no part in this.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn debug_registers(&mut self) -> Result<Vec<DebugRegisters>> {
+        self.qmp.debug_registers()
+    }
+
+    /// Stops all CPUs.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn stop(&mut self) -> Result<()> {
+        self.qmp.stop()?;
+        self.stopped = true;
+        Ok(())
+    }
+
+    /// Lets the CPUs run again.
+    ///
+    /// # Errors
+    /// If QEMU does not answer.
+    pub fn cont(&mut self) -> Result<()> {
+        // Even a failed attempt may have set the CPUs going.
+        self.stopped = false;
+        self.qmp.cont()
+    }
+
+    /// All of the stopped guest's RAM; the index is the guest-physical address.
+    ///
+    /// # Errors
+    /// If the guest is running.
+    pub fn ram(&self) -> Result<&[u8]> {
+        ensure!(
+            self.stopped,
+            "the guest is running and its RAM changes: stop it first"
+        );
+        Ok(self.ram.bytes())
+    }
+
+    /// Writes the stopped guest's RAM to a raw file; pages of zeros become holes.
+    ///
+    /// # Errors
+    /// If the guest is running, or the file cannot be written.
+    pub fn dump_to(&self, path: &Path) -> Result<()> {
+        self.ram()?;
+        self.ram.dump_to(path)
+    }
+
+    /// Ends QEMU and returns all of the guest's RAM as it was then.
+    ///
+    /// # Errors
+    /// If QEMU cannot be waited for.
+    pub fn kill(mut self) -> Result<DeadRam> {
+        self.child.0.kill().context("cannot kill QEMU")?;
+        self.child.0.wait().context("cannot wait for QEMU")?;
+        Ok(DeadRam(self.ram))
+    }
+
+    /// Waits until QEMU ends by itself: after a power-off, or a panic of the guest.
+    ///
+    /// # Errors
+    /// If it still runs after `limit`, with the end of the kernel's log.
+    pub fn wait_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.0.try_wait().context("cannot wait for QEMU")? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                bail!(
+                    "the guest still runs after {limit:?}; its kernel's log ends:\n{}",
+                    self.console.tail(30)
+                );
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Powers the guest off as its own `poweroff -f` does, and waits for the end of QEMU.
+    ///
+    /// # Errors
+    /// If that takes more than half a minute.
+    pub fn power_off(mut self) -> Result<()> {
+        // The line closes before the command's end is reported, which is what we want here.
+        match self.run_for("sync; poweroff -f", Duration::from_secs(30)) {
+            Err(error) if error.downcast_ref::<crate::Hang>().is_some_and(|h| h.gone) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        self.wait_exit(Duration::from_secs(30)).map(drop)
+    }
+}
+
+/// RAM of a VM that has ended.
+pub struct DeadRam(Ram);
+
+impl DeadRam {
+    /// All bytes; the index is the guest-physical address.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+fn succeeded(command: &str, output: &Output) -> Result<()> {
+    ensure!(
+        output.success(),
+        "in the guest, `{command}` ended with status {}: {}",
+        output.status,
+        output.text()
+    );
+    Ok(())
+}

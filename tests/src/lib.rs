@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What needs a VM or crosses crates: the demo and the VM tests, and what both are made of.
+
+pub mod busy;
+pub mod data;
+pub mod demo;
+pub mod disk;
+pub mod evidence;
+pub mod luks;
+pub mod master;
+pub mod reference;
+pub mod report;
+pub mod timeline;
+pub mod verdict;
+pub mod vmtest;
+pub mod volume;

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What the kernel prints of the debug registers.
+
+use anyhow::{ensure, Result};
+
+use super::guest::Guest;
+
+/// What `mark` writes into DR0 (`tests/kmod/tresor_test.c`).
+const MARK: &str = "DR0: 7e57a11ce5c0de00";
+
+/// Makes the kernel print registers on both CPUs: by a WARN, and by NMI backtraces of whatever a
+/// busy CPU does in the kernel. Returns what it printed.
+fn print_registers(guest: &mut Guest) -> Result<String> {
+    guest.vm.check("dmesg -c >/dev/null")?;
+    guest.vm.check(
+        "for mask in 1 2; do taskset $mask sh -c 'echo warn >/proc/tresor_test'; done\n\
+         for pair in '1 2' '2 1'; do\n\
+             set -- $pair\n\
+             taskset $1 dd if=/dev/zero of=/dev/null bs=4M 2>/dev/null & busy=$!\n\
+             usleep 100000\n\
+             for i in 1 2 3; do\n\
+                 taskset $2 sh -c 'echo l >/proc/sysrq-trigger'; usleep 50000\n\
+             done\n\
+             kill $busy; wait $busy\n\
+         done; true",
+    )?;
+    let log = guest.vm.check("dmesg")?;
+    for wanted in [
+        "tresor_test: asked for",
+        "NMI backtrace for cpu 0",
+        "NMI backtrace for cpu 1",
+    ] {
+        ensure!(
+            log.contains(wanted),
+            "the kernel printed no {wanted:?}: {log}"
+        );
+    }
+    ensure!(
+        log.contains("RIP: 0010:"),
+        "the kernel printed no registers: {log}"
+    );
+    Ok(log)
+}
+
+pub(super) fn warnings_and_backtraces_print_no_share(guest: &mut Guest) -> Result<()> {
+    guest.provokes_complaints();
+    let marked = |guest: &mut Guest, when: &str| -> Result<()> {
+        guest
+            .vm
+            .check("echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test")?;
+        let log = print_registers(guest)?;
+        let warned = log.split("NMI backtrace").next().unwrap_or_default();
+        let (warned, traced) = (warned.matches(MARK).count(), log.matches(MARK).count());
+        ensure!(
+            warned >= 2 && traced > warned,
+            "{when}, the marks were printed {warned} times in warnings, {traced} times in all: {log}"
+        );
+        Ok(())
+    };
+    guest.vm.check("modprobe tresor_test")?;
+    marked(guest, "without the module")?;
+    guest.insert()?;
+    marked(guest, "with the module loaded and no key")?;
+
+    let key = super::secrets::Key::random()?;
+    guest.load(&key)?;
+    let mut words = Vec::new();
+    let mut log = String::new();
+    for _ in 0..2 {
+        let look = guest.look_armed(&key)?;
+        words.extend(look.cpus.iter().flat_map(|cpu| cpu.dr));
+        log.push_str(&print_registers(guest)?);
+    }
+    let look = guest.look_armed(&key)?;
+    words.extend(look.cpus.iter().flat_map(|cpu| cpu.dr));
+    ensure!(!log.contains("DR0:"), "debug registers were printed: {log}");
+    for word in words {
+        ensure!(
+            !log.contains(&format!("{word:016x}")),
+            "a share was printed: {log}"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What only a running kernel can show, tested in VMs.
+//!
+//! A [`Scenario`] is a kind of VM and the tests that run in it, one after the other in one boot as
+//! long as none fails. Every test begins and ends without the module loaded.
+
+pub mod guest;
+pub mod runner;
+pub mod secrets;
+
+mod buffers;
+mod command_line;
+mod contract;
+mod debuggers;
+mod disks;
+mod endings;
+mod harness;
+mod hotplug;
+mod logs;
+mod losses;
+mod open_volumes;
+mod races;
+mod refresh;
+mod refusals;
+mod users;
+mod volumes;
+mod wiping;
+
+use anyhow::Result;
+use tresor_qemu::VmConfig;
+
+use guest::Guest;
+
+/// One test: its name is the sentence that it proves.
+#[derive(Clone, Copy)]
+pub struct Test {
+    /// Path of the function.
+    path: &'static str,
+    /// Proves it.
+    pub run: fn(&mut Guest) -> Result<()>,
+}
+
+impl Test {
+    /// The sentence, with underscores.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit([':', ' ']).next().unwrap_or(self.path)
+    }
+}
+
+/// A kind of VM, and what is tested in it.
+pub struct Scenario {
+    /// Names the VM's folder.
+    pub name: &'static str,
+    /// Changes the usual VM into the one needed.
+    pub machine: fn(VmConfig) -> VmConfig,
+    /// The tests, in order.
+    pub tests: &'static [Test],
+}
+
+/// Lists functions as tests under their own names.
+macro_rules! tests {
+    ($($function:path),* $(,)?) => {
+        &[$($crate::vmtest::Test {
+            path: stringify!($function),
+            run: $function,
+        }),*]
+    };
+}
+
+/// A test that cannot run here, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Skip(pub String);
+
+/// All scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "harness",
+        machine: |usual| usual,
+        tests: tests![
+            harness::bytes_of_every_value_go_in_and_come_out_unchanged,
+            harness::a_typed_answer_reaches_the_program_that_asked_and_is_not_echoed,
+            harness::an_offset_in_the_ram_is_the_physical_address_there,
+            harness::a_dump_is_the_ram_byte_for_byte,
+            harness::a_hang_ends_in_a_time_out_that_shows_both_consoles,
+            harness::the_end_of_the_guest_is_reported_as_such,
+        ],
+    },
+    Scenario {
+        name: "usual",
+        machine: |usual| usual,
+        tests: tests![
+            refusals::a_breakpoint_in_use_refuses_the_module_until_it_is_gone,
+            debuggers::debuggers_get_no_breakpoint_and_see_nothing_while_the_module_is_loaded,
+            contract::an_empty_store_answers_as_documented,
+            contract::load_accepts_and_refuses_keys_as_documented,
+            contract::slot_keys_are_f_of_the_uuid,
+            contract::generated_keys_differ_and_are_named,
+            contract::blobs_are_accepted_by_length_alone,
+            users::users_can_do_nothing,
+            command_line::tresorctl_loads_by_passphrase_and_leaves_nothing_in_ram,
+            command_line::tresorctl_gives_the_slot_key_to_root_alone,
+            command_line::tresorctl_turns_errors_into_advice,
+            refresh::each_cpu_has_shares_of_its_own,
+            refresh::shares_are_refreshed_so_that_old_registers_are_worthless,
+            buffers::loading_leaves_nothing_of_the_key_in_ram,
+            wiping::lock_wipes_shares_and_registers,
+            wiping::clear_wipes_shares_and_registers_and_forgets_the_key,
+            wiping::unloading_wipes_shares_and_registers_and_can_be_repeated,
+            open_volumes::lock_clear_unload_and_suspend_are_refused_while_a_volume_is_open,
+            open_volumes::a_forced_clear_fails_io_until_the_same_key_returns,
+            losses::a_cpu_that_lost_its_registers_fails_until_it_is_armed_again,
+            losses::a_write_on_a_cpu_without_its_registers_reaches_no_disk,
+            losses::losing_all_registers_locks_until_the_right_key_returns,
+            hotplug::a_cpu_that_goes_offline_is_wiped_and_is_armed_when_it_returns,
+            hotplug::io_goes_on_while_cpus_go_and_come,
+            logs::warnings_and_backtraces_print_no_share,
+        ],
+    },
+    Scenario {
+        name: "volumes",
+        machine: volumes::machine,
+        tests: tests![
+            volumes::what_reaches_the_disk_is_aes_xts_under_the_derived_key,
+            volumes::plain_mode_of_cryptsetup_works,
+            volumes::memory_cut_in_any_way_gives_the_same_ciphertext,
+            volumes::a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours,
+        ],
+    },
+    Scenario {
+        name: "endings",
+        machine: endings::machine,
+        tests: tests![
+            endings::suspend_erases_shares_and_registers_and_locks,
+            endings::a_reboot_erases_shares_and_registers,
+            endings::a_power_off_erases_shares_and_registers,
+            endings::a_panic_erases_the_shares,
+        ],
+    },
+    Scenario {
+        name: "late-cpus",
+        machine: |usual| usual.smp("4").append("maxcpus=2"),
+        tests: tests![hotplug::a_cpu_that_was_never_online_is_armed_when_it_comes],
+    },
+    Scenario {
+        name: "four-cpus",
+        machine: |usual| usual.smp("4"),
+        tests: tests![
+            races::calls_losses_and_unloading_may_race,
+            races::calls_losses_hotplug_and_io_may_race,
+        ],
+    },
+    Scenario {
+        name: "no-aes",
+        machine: |usual| usual.cpu("max,-aes"),
+        tests: tests![refusals::a_cpu_without_aes_ni_is_refused],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_test_and_scenario_has_a_name_of_its_own() {
+        let mut seen = HashSet::new();
+        for scenario in SCENARIOS {
+            assert!(seen.insert(scenario.name), "{}", scenario.name);
+            for test in scenario.tests {
+                assert!(seen.insert(test.name()), "{}", test.name());
+                assert!(!test.name().contains(':'), "{}", test.name());
+            }
+        }
+    }
+}
