@@ -19,6 +19,7 @@ mod harness;
 mod hotplug;
 mod logs;
 mod losses;
+mod nmis;
 mod open_volumes;
 mod races;
 mod refresh;
@@ -115,6 +116,7 @@ pub const SCENARIOS: &[Scenario] = &[
             losses::losing_all_registers_locks_until_the_right_key_returns,
             hotplug::a_cpu_that_goes_offline_is_wiped_and_is_armed_when_it_returns,
             hotplug::io_goes_on_while_cpus_go_and_come,
+            nmis::nmis_during_io_leave_no_share_in_ram_and_the_data_right,
             logs::warnings_and_backtraces_print_no_share,
         ],
     },
