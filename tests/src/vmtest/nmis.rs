@@ -14,7 +14,7 @@ pub(super) fn nmis_during_io_leave_no_share_in_ram_and_the_data_right(
     let key = guest.insert_and_load()?;
     guest.open_filled("nmi", &random::<64>()?, 91)?;
     guest.vm.check(&format!(
-        "{PROGRAM} disk dev=/dev/mapper/nmi bytes={BYTES} seed=91 mode=read cpu=0 seconds=5 \
+        "{PROGRAM} disk dev=/dev/mapper/nmi bytes={BYTES} seed=91 mode=read cpu=0 seconds=3 \
          >/run/nmi.out 2>&1 &"
     ))?;
     for _ in 0..if guest.all { 200 } else { 8 } {

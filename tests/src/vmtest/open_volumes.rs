@@ -85,8 +85,17 @@ pub(super) fn a_forced_clear_fails_io_until_the_same_key_returns(guest: &mut Gue
         &[],
     )?;
     ensure!(refused.is_err(), "a volume was opened without a key");
-    guest.load(&Key::random()?)?;
+    let other = Key::random()?;
+    guest.load(&other)?;
+    let before = guest.status()?;
     fails(guest, "under another key")?;
+    // Its failures say nothing about the CPUs, and must not cost them the key that they hold.
+    let after = guest.status()?;
+    ensure!(
+        after.losses == before.losses && after.cpus_armed == after.cpus_online,
+        "before: {before:?}, after: {after:?}"
+    );
+    guest.look_armed(&other)?;
     ensure!(
         guest.clear(CLEAR_FORCE)? == "ok",
         "it was not cleared by force"
