@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     while Instant::now() < end {
         state = mixed(state);
-        let (name, outcome) = one(state % 16, &allowed, &mut load)?;
+        let (name, outcome) = one(state % 16, state >> 16 & 3 == 0, &allowed, &mut load)?;
         if allowed.destroy {
             // Nobody can unload what is in use all the time.
             thread::sleep(Duration::from_millis(state >> 32 & 15));
@@ -62,8 +62,13 @@ fn unload() -> nix::Result<()> {
     }
 }
 
-fn one(choice: u64, allowed: &Allowed, load: &mut LoadBuffer) -> Result<(&'static str, String)> {
-    if choice == 0 && allowed.destroy {
+fn one(
+    choice: u64,
+    rare: bool,
+    allowed: &Allowed,
+    load: &mut LoadBuffer,
+) -> Result<(&'static str, String)> {
+    if choice == 0 && allowed.destroy && rare {
         return Ok(("rmmod", outcome(unload())));
     }
     if choice == 1 {
@@ -75,6 +80,8 @@ fn one(choice: u64, allowed: &Allowed, load: &mut LoadBuffer) -> Result<(&'stati
     let device = match open() {
         Ok(device) => device,
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Somebody is about to load it again.
+            thread::sleep(Duration::from_millis(20));
             return Ok(("open", outcome::<()>(Err(Errno::ENOENT))));
         }
         Err(error) => {

@@ -158,6 +158,11 @@ pub const SCENARIOS: &[Scenario] = &[
         machine: |usual| usual.cpu("max,-aes"),
         tests: tests![refusals::a_cpu_without_aes_ni_is_refused],
     },
+    Scenario {
+        name: "kvm",
+        machine: |usual| usual.modules(["kvm-amd"]),
+        tests: tests![refusals::the_module_warns_where_kvm_is_loaded],
+    },
 ];
 
 #[cfg(test)]

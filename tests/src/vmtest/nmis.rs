@@ -2,6 +2,8 @@
 
 //! Interrupts that nothing can mask, while the engine works.
 
+use std::time::Duration;
+
 use anyhow::{ensure, Result};
 
 use super::disks::{Tally, BYTES};
@@ -13,11 +15,12 @@ pub(super) fn nmis_during_io_leave_no_share_in_ram_and_the_data_right(
 ) -> Result<()> {
     let key = guest.insert_and_load()?;
     guest.open_filled("nmi", &random::<64>()?, 91)?;
+    let (rounds, seconds) = if guest.all { (200, 60) } else { (8, 3) };
     guest.vm.check(&format!(
-        "{PROGRAM} disk dev=/dev/mapper/nmi bytes={BYTES} seed=91 mode=read cpu=0 seconds=3 \
+        "{PROGRAM} disk dev=/dev/mapper/nmi bytes={BYTES} seed=91 mode=read cpu=0 seconds={seconds} \
          >/run/nmi.out 2>&1 &"
     ))?;
-    for _ in 0..if guest.all { 200 } else { 8 } {
+    for _ in 0..rounds {
         for _ in 0..25 {
             guest.vm.qmp().inject_nmi()?;
         }
@@ -32,9 +35,10 @@ pub(super) fn nmis_during_io_leave_no_share_in_ram_and_the_data_right(
         })?;
         ensure!(found.is_empty(), "RAM holds {}", found.join(", "));
     }
-    guest
-        .vm
-        .check("while pidof tresor-guest; do usleep 50000; done")?;
+    guest.vm.check_for(
+        "while pidof tresor-guest; do usleep 50000; done",
+        Duration::from_secs(seconds + 60),
+    )?;
     let tally = Tally::parse(&guest.vm.check("cat /run/nmi.out")?)?;
     ensure!(
         tally.right > 0 && tally.failed == 0,

@@ -97,7 +97,7 @@ pub(super) fn calls_losses_and_unloading_may_race(guest: &mut Guest) -> Result<(
     let seconds = if guest.all { 50 } else { 8 };
     let meanwhile = format!(
         "end=$(($(date +%s) + {seconds}))\n\
-         while [ $(date +%s) -lt $end ]; do modprobe tresor; usleep 200000; done"
+         while [ $(date +%s) -lt $end ]; do modprobe tresor; usleep 50000; done"
     );
     let counts = race(guest, &key, seconds, "", &meanwhile)?;
     ensure_happened(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 
 use super::guest::{Guest, PROGRAM};
+use super::Skip;
 
 pub(super) fn a_cpu_without_aes_ni_is_refused(guest: &mut Guest) -> Result<()> {
     let output = guest.vm.run("modprobe tresor")?;
@@ -62,4 +63,23 @@ pub(super) fn a_breakpoint_in_use_refuses_the_module_until_it_is_gone(
         .check("rm /run/watched; while pidof tresor-guest; do usleep 20000; done")?;
     guest.insert()?;
     guest.remove()
+}
+
+pub(super) fn the_module_warns_where_kvm_is_loaded(guest: &mut Guest) -> Result<()> {
+    const WARNING: &str = "tresor: KVM is loaded";
+    guest.insert()?;
+    ensure!(!guest.log()?.contains(WARNING), "it warned without KVM");
+    guest.remove()?;
+    let loaded = guest.vm.run("modprobe kvm-amd")?;
+    if !loaded.success() {
+        return Err(Skip(format!(
+            "the VM's CPU has no SVM, and kvm-amd does not load: {}",
+            loaded.text().trim()
+        ))
+        .into());
+    }
+    guest.insert()?;
+    guest.wait_for_log(WARNING)?;
+    guest.remove()?;
+    guest.vm.check("rmmod kvm-amd").map(drop)
 }
