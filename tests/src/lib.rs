@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod disk;
 pub mod evidence;
+pub mod kernel_log;
 pub mod luks;
 pub mod master;
 pub mod reference;

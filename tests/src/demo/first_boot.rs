@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 use tresor_qemu::{DebugRegisters, Vm};
 
-use super::{complaints, Demo};
+use super::Demo;
 use crate::busy::Busy;
+use crate::kernel_log::complaints;
 use crate::master;
 use crate::reference::Master;
 use crate::report::Sample;

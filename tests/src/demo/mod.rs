@@ -138,24 +138,6 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// Lines of a kernel's log that tell of a bug.
-fn complaints(log: &str) -> Vec<String> {
-    const SIGNS: [&str; 10] = [
-        "WARNING:",
-        "BUG:",
-        "Oops",
-        "kernel BUG at",
-        "general protection fault",
-        "Call Trace:",
-        "blocked for more than",
-        "soft lockup",
-        "self-detected stall",
-        "detected stalls",
-    ];
-    let telling = |line: &&str| SIGNS.iter().any(|sign| line.contains(sign));
-    log.lines().filter(telling).map(str::to_owned).collect()
-}
-
 /// Makes the folder, without what an earlier run left in it.
 fn clear(out: &Path) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;

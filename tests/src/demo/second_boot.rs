@@ -5,7 +5,8 @@
 use anyhow::{ensure, Context, Result};
 
 use super::first_boot::First;
-use super::{complaints, random, Demo};
+use super::{random, Demo};
+use crate::kernel_log::complaints;
 use crate::master;
 use crate::report::SecondBoot;
 use crate::timeline::Timeline;

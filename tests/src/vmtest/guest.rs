@@ -12,27 +12,10 @@ use tresor_qemu::Vm;
 use tresor_uapi as uapi;
 
 use super::secrets::{Key, Look};
+use crate::kernel_log::complaints;
 
 /// Where the tests' program is in the guest.
 pub const PROGRAM: &str = "/usr/bin/tresor-guest";
-
-/// Beginnings of kernel messages that no test may cause unasked.
-const COMPLAINTS: [&str; 14] = [
-    "WARNING:",
-    "BUG:",
-    "Oops",
-    "kernel BUG at",
-    "general protection fault",
-    "Call Trace:",
-    "blocked for more than",
-    "soft lockup",
-    "hard LOCKUP",
-    "self-detected stall",
-    "detected stalls",
-    "refcount_t:",
-    "UBSAN:",
-    "Bad page state",
-];
 
 /// What the STATUS ioctl reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +100,12 @@ impl Guest {
             std::mem::take(&mut self.log)
         };
         if !std::mem::take(&mut self.provokes) {
-            let complaint = |line: &&str| COMPLAINTS.iter().any(|c| line.contains(c));
-            if let Some(line) = log.lines().find(complaint) {
-                bail!("the kernel complained: {line}");
-            }
+            let complaints = complaints(&log);
+            ensure!(
+                complaints.is_empty(),
+                "the kernel complained: {}",
+                complaints.join("; ")
+            );
         }
         Ok(())
     }
