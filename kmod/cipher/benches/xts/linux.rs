@@ -75,6 +75,7 @@ pub struct Linux {
 fn set_up_tree() -> Option<OsString> {
     let cache = env::var_os("TRESOR_CACHE")
         .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&env::var_os("XDG_CACHE_HOME")?).join("tresor")))
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache/tresor")))?;
     let suite = env::var_os("TRESOR_SUITE").unwrap_or_else(|| "trixie".into());
     let facts = fs::read_to_string(cache.join(suite).join("env")).ok()?;
