@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use sha2::{Digest, Sha256};
 use tresor_qemu::{qmp, target_dir, Hang, Prompt};
 
@@ -67,15 +67,18 @@ pub(super) fn a_typed_answer_reaches_the_program_that_asked_and_is_not_echoed(
 pub(super) fn an_offset_in_the_ram_is_the_physical_address_there(guest: &mut Guest) -> Result<()> {
     let file = target_dir().join("vm/pmemsave.bin");
     guest.vm.stop()?;
-    // QEMU's own view of physical memory, in each third of it: a piece that is not empty, since
-    // zeros are the same everywhere.
-    let third = guest.vm.ram()?.len() / 3;
-    for start in [0, third, 2 * third] {
-        let at = guest.vm.ram()?[start..start + third]
-            .chunks_exact(PIECE)
-            .position(|piece| piece.iter().any(|&b| b != 0))
-            .context("a third of the RAM is empty")?;
-        let at = start + at * PIECE;
+    // QEMU's own view of physical memory, in pieces that are not empty, since zeros are the same
+    // everywhere: the first, the middle and the last of those there are.
+    let pieces = guest.vm.ram()?.chunks_exact(PIECE).enumerate();
+    let filled: Vec<usize> = pieces
+        .filter(|(_, piece)| piece.iter().any(|&b| b != 0))
+        .map(|(i, _)| i * PIECE)
+        .collect();
+    let (Some(&first), Some(&last)) = (filled.first(), filled.last()) else {
+        bail!("all of the RAM is empty");
+    };
+    ensure!(first < last, "only one piece of the RAM is not empty");
+    for at in [first, filled[filled.len() / 2], last] {
         guest.vm.qmp().execute(qmp::pmemsave {
             val: at as u64,
             size: PIECE as u64,
