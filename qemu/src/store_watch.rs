@@ -58,16 +58,19 @@ pub struct StoreWatch {
     answers: BufReader<UnixStream>,
     allowed: Allowed,
     pub(crate) symbols: Symbols,
+    /// The image of the drive on which the guest hands them over.
+    pub(crate) symbols_file: PathBuf,
 }
 
 impl StoreWatch {
-    pub(crate) fn new(stream: UnixStream) -> Result<Self> {
+    pub(crate) fn new(stream: UnixStream, symbols_file: PathBuf) -> Result<Self> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(Self {
             answers: BufReader::new(stream.try_clone()?),
             requests: stream,
             allowed: Allowed::list()?,
             symbols: Symbols::default(),
+            symbols_file,
         })
     }
 
