@@ -49,6 +49,15 @@ pub(crate) fn plugin() -> Result<PathBuf> {
     )
 }
 
+/// The reasons on the list of justified transients, for a test that each of them is needed.
+///
+/// # Errors
+/// If the list is not understood.
+pub fn allowed_reasons() -> Result<Vec<String>> {
+    let list = Allowed::list()?;
+    Ok(list.entries().iter().map(|e| e.reason.clone()).collect())
+}
+
 /// Every store of a guest under watch, from power-on.
 ///
 /// The plugin sees each store when it is executed; what a caller of this has observed of the guest

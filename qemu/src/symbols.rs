@@ -8,8 +8,8 @@ use std::fmt;
 use anyhow::{ensure, Context, Result};
 use tresor_storewatch::wire::Kernel;
 
-/// Addresses from here on are the kernel's.
-const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
+/// Addresses from here on are the kernel's, whatever the number of page table levels.
+const KERNEL_HALF: u64 = 1 << 63;
 /// A function is smaller; what is further behind a symbol has none.
 const LONGEST: u64 = 1 << 20;
 
