@@ -24,6 +24,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 
+/// How much longer everything may take while every store is checked, on a loaded host.
+const WATCHED: u32 = 5;
+
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
 
@@ -89,7 +92,7 @@ impl Vm {
     /// # Errors
     /// If the shell does not come up within two minutes.
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.shell.wait_ready(BOOT_LIMIT)
+        self.shell.wait_ready(self.limit(BOOT_LIMIT))
     }
 
     /// Runs a shell command as root and waits for its end, at most a minute.
@@ -107,7 +110,15 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        let limit = self.limit(limit);
         self.shell.run(command, Input::None, limit)
+    }
+
+    fn limit(&self, usual: Duration) -> Duration {
+        match self.watch {
+            Some(_) => usual * WATCHED,
+            None => usual,
+        }
     }
 
     /// Runs a command that must succeed, and returns its output as text.
@@ -135,7 +146,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
-        self.shell.run(command, Input::Bytes(input), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Bytes(input), limit)
     }
 
     /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
@@ -146,8 +158,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
-        self.shell
-            .run(command, Input::Prompts(prompts), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Prompts(prompts), limit)
     }
 
     /// Runs a command as the unprivileged user 1000, without capabilities.
@@ -305,7 +317,7 @@ impl DeadRam {
 
 fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
     let mut ask = |command: &str| {
-        let output = shell.run(command, Input::None, BOOT_LIMIT)?;
+        let output = shell.run(command, Input::None, BOOT_LIMIT * WATCHED)?;
         succeeded(command, &output)?;
         Ok::<_, anyhow::Error>(output.text())
     };
