@@ -202,7 +202,9 @@ impl VmConfig {
         let ram = Ram::new(self.memory_mib)?;
         let (shell, shell_end) = UnixStream::pair()?;
         let (control, control_end) = UnixStream::pair()?;
+        let (gdb, gdb_end) = UnixStream::pair()?;
         let (shell_fd, control_fd) = (shell_end.as_raw_fd(), control_end.as_raw_fd());
+        let gdb_fd = gdb_end.as_raw_fd();
 
         let mut qemu = cache.qemu();
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none"])
@@ -237,6 +239,8 @@ impl VmConfig {
             .arg("-chardev")
             .arg(format!("socket,id=control,fd={control_fd}"))
             .args(["-mon", "chardev=control,mode=control"])
+            .arg("-chardev")
+            .arg(format!("socket,id=gdb,fd={gdb_fd}"))
             .arg("-kernel")
             .arg(&cache.vmlinuz)
             .arg("-initrd")
@@ -267,16 +271,16 @@ impl VmConfig {
         qemu.stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&complaints).context("cannot make the file of QEMU's messages")?);
-        let inherited = vec![ram.raw_fd(), shell_fd, control_fd];
+        let inherited = vec![ram.raw_fd(), shell_fd, control_fd, gdb_fd];
         let child = Process(spawn(qemu, inherited)?);
         // QEMU holds the other ends alone from here on, so that its end closes the lines.
-        drop((shell_end, control_end));
+        drop((shell_end, control_end, gdb_end));
         let qmp = Qmp::connect(control).with_context(|| {
             let said = fs::read_to_string(&complaints).unwrap_or_default();
             format!("QEMU did not start: {}", said.trim())
         })?;
         let shell = Shell::new(shell, console.clone());
-        Ok(Vm::new(child, qmp, shell, console, ram, accel))
+        Ok(Vm::new(child, qmp, shell, gdb, console, ram, accel))
     }
 }
 

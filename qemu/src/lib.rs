@@ -9,6 +9,7 @@
 //! - a root shell on the second serial port ([`Vm::run`], [`Vm::run_with_input`],
 //!   [`Vm::run_with_prompts`]); the first port carries the kernel log ([`Vm::console`]);
 //! - QMP, for the debug registers of every CPU ([`Vm::debug_registers`]) and for power ([`Qmp`]);
+//! - QEMU's debugger stub, to stop at chosen instructions ([`Vm::debugger`]);
 //! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]).
 //!
 //! ```no_run
@@ -32,6 +33,7 @@ mod config;
 mod console;
 mod cpio;
 mod elf;
+mod gdb;
 mod initramfs;
 mod memory;
 mod modules;
@@ -47,6 +49,7 @@ pub use cache::Cache;
 pub use config::{Drive, VmConfig};
 pub use console::Console;
 pub use cpio::Cpio;
+pub use gdb::{Debugger, Registers};
 pub use initramfs::Initramfs;
 pub use memory::MAX_MIB;
 pub use modules::{decompress, ModuleIndex};
