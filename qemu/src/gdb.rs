@@ -223,7 +223,8 @@ impl<'a> Debugger<'a> {
     /// If nothing is mapped there.
     pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
         let (len, bytes) = (bytes.len(), hex::encode(bytes));
-        self.line.expect_ok(&format!("M{address:x},{len:x}:{bytes}"))
+        self.line
+            .expect_ok(&format!("M{address:x},{len:x}:{bytes}"))
     }
 
     /// Removes what is left of breakpoints, and lets the CPUs run. They must be stopped.
@@ -309,7 +310,10 @@ fn stopped_cpu(reply: &str) -> Result<usize> {
     let fields = reply.strip_prefix('T').and_then(|rest| rest.get(2..));
     let thread = fields.into_iter().flat_map(|fields| fields.split(';'));
     let thread = thread.filter_map(|field| field.strip_prefix("thread:"));
-    match thread.map(|number| usize::from_str_radix(number, 16)).next() {
+    match thread
+        .map(|number| usize::from_str_radix(number, 16))
+        .next()
+    {
         Some(Ok(number)) if number > 0 => Ok(number - 1),
         _ => bail!("QEMU's debugger stub does not report a stop but says {reply:?}"),
     }
@@ -344,7 +348,10 @@ mod tests {
         let error = line.expect_ok("Z0,10,1").unwrap_err();
         assert!(error.to_string().contains("\"E22\""), "{error}");
         let error = line.receive(Duration::from_millis(50)).unwrap_err();
-        assert!(error.to_string().contains("said nothing for 50ms"), "{error}");
+        assert!(
+            error.to_string().contains("said nothing for 50ms"),
+            "{error}"
+        );
         drop(stub);
         assert!(line.receive(Duration::from_secs(1)).is_err());
     }
@@ -366,7 +373,10 @@ mod tests {
         let registers = Registers::parse(&bytes).unwrap();
         assert_eq!(registers.general[Registers::RAX], 1);
         assert_eq!(registers.general[Registers::R11], 12);
-        assert_eq!((registers.rip, registers.cs, registers.ss), (17, 0x10, 0x18));
+        assert_eq!(
+            (registers.rip, registers.cs, registers.ss),
+            (17, 0x10, 0x18)
+        );
         assert_eq!(registers.to_bytes(), written);
         assert!(Registers::parse(&bytes[..147]).is_err());
     }

@@ -25,6 +25,7 @@ mod open_volumes;
 mod races;
 mod refresh;
 mod refusals;
+mod share_windows;
 mod strikes;
 mod users;
 mod volumes;

@@ -13,6 +13,7 @@ use anyhow::{ensure, Context, Result};
 use tresor_qemu::{Debugger, Registers};
 
 use super::secrets::{Found, Key, Look};
+use super::share_windows::{Symbols, Window};
 
 /// The CPU that NMIs from outside reach.
 const CPU: usize = 0;
@@ -30,18 +31,12 @@ const FRAME_IRET: u64 = 168;
 const NO_GUARD: [u8; 3] = [0x31, 0xc0, 0xc3];
 const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
+/// Of any instruction, in bytes. A window no longer than this holds one: it uses a word that is in rax
+/// already, or zeroes it.
+const LONGEST_INSTRUCTION: u64 = 15;
+
 /// More instructions than from any place in a window through its end to its start again.
 const ROUND: usize = 24;
-
-/// An entry of the module's table of windows (`kmod/cipher/src/aesni/frame.S`).
-#[derive(Clone, Debug)]
-pub(super) struct Window {
-    routine: String,
-    start: u64,
-    end: u64,
-    /// Whether the window runs again.
-    redo: bool,
-}
 
 /// What happens besides an NMI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +54,7 @@ enum How {
 }
 
 /// What was done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// Instructions in windows that were struck with the guard in place.
     pub struck: usize,
@@ -92,22 +87,7 @@ impl<'a> Striker<'a> {
     /// `symbols` is the guest's `/proc/kallsyms`. The machine is to be stopped.
     pub fn new(mut dbg: Debugger<'a>, symbols: &str) -> Result<Self> {
         let symbols = Symbols::parse(symbols)?;
-        let table = symbols.address("tresor_windows_begin")?;
-        let len = symbols.address("tresor_windows_end")? - table;
-        let base = symbols.address("tresor_aesni_wipe")?;
-        let entries = dbg.read(table, len as usize)?;
-        let mut windows = Vec::new();
-        for entry in entries.chunks_exact(12) {
-            let int = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| entry[at + i]));
-            let start = base + u64::from(int(0));
-            windows.push(Window {
-                routine: symbols.routine_at(start)?,
-                start,
-                end: base + u64::from(int(4)),
-                redo: int(8) == 1,
-            });
-        }
-        ensure!(!windows.is_empty(), "the module has no share windows");
+        let windows = Window::all(&mut dbg, &symbols)?;
         Ok(Self {
             dbg,
             tally: Tally::default(),
@@ -170,6 +150,8 @@ impl<'a> Striker<'a> {
     /// Strikes every instruction of a window, at the first of which CPU 0 stands; and the one behind
     /// it, if no other window begins there.
     fn strike_window(&mut self, window: &Window, edge: bool, seen: &mut Seen) -> Result<()> {
+        let long = window.end - window.start > LONGEST_INSTRUCTION;
+        let public = self.dbg.registers(CPU)?.general[Registers::RAX];
         let mut at = window.start;
         let mut index = 0;
         while at != window.end {
@@ -177,7 +159,6 @@ impl<'a> Striker<'a> {
                 (window.start..window.end).contains(&at),
                 "the CPU left the window for {at:#x}"
             );
-            let long = self.is_long(window);
             // What a window of several instructions begins with runs before any share is read.
             let exposed = !long || index > 0;
             for &how in seen.ways(long, window.redo, index) {
@@ -197,6 +178,12 @@ impl<'a> Striker<'a> {
             index += 1;
         }
         self.tally.windows += 1;
+        // The share must not have been in rax before the window began.
+        let shares = self.debug_words()?;
+        ensure!(
+            !long || shares.iter().all(|&(_, word)| word != public),
+            "the window begins too late"
+        );
         if edge {
             self.strike(at, None, false, How::Plain)
                 .context("behind the end")?;
@@ -205,20 +192,9 @@ impl<'a> Striker<'a> {
         Ok(())
     }
 
-    /// Whether the window holds more than the one instruction that uses a word, or zeroes it.
-    fn is_long(&self, window: &Window) -> bool {
-        window.end - window.start > 8
-    }
-
     /// Sends an NMI to CPU 0, which stands before the instruction at `at`, and looks what it leaves.
     /// The CPU stands there again afterwards.
-    fn strike(
-        &mut self,
-        at: u64,
-        window: Option<&Window>,
-        exposed: bool,
-        how: How,
-    ) -> Result<()> {
+    fn strike(&mut self, at: u64, window: Option<&Window>, exposed: bool, how: How) -> Result<()> {
         let before = self.dbg.registers(CPU)?;
         ensure!(before.rip == at, "CPU {CPU} stands at {:#x}", before.rip);
         let word = before.general[Registers::RAX];
@@ -429,49 +405,21 @@ impl Seen {
     }
 }
 
-/// The guest's symbols.
-struct Symbols(Vec<(u64, String)>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Symbols {
-    fn parse(text: &str) -> Result<Self> {
-        let mut all = Vec::new();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            if let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
-            {
-                all.push((u64::from_str_radix(address, 16)?, name.to_owned()));
-            }
+    #[test]
+    fn every_instruction_is_struck_with_the_guard_in_place() {
+        let mut seen = Seen::default();
+        for index in 0..9 {
+            assert!(seen.ways(true, true, index).last() != Some(&How::Unguarded));
         }
-        Ok(Self(all))
-    }
-
-    fn one(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<u64> {
-        let found: Vec<u64> = self.0.iter().filter(|s| wanted(&s.1)).map(|s| s.0).collect();
-        ensure!(
-            found.len() == 1 && found[0] != 0,
-            "the guest has {} symbols {what}",
-            found.len()
-        );
-        Ok(found[0])
-    }
-
-    fn address(&self, name: &str) -> Result<u64> {
-        self.one(name, |found| found == name)
-    }
-
-    /// The function whose mangled name ends with this.
-    fn ending(&self, end: &str) -> Result<u64> {
-        self.one(end, |name| name.starts_with("_R") && name.ends_with(end))
-    }
-
-    /// The engine's routine that an address lies in, without its prefix.
-    fn routine_at(&self, address: u64) -> Result<String> {
-        let routines = self.0.iter().filter_map(|(at, name)| {
-            let name = name.strip_prefix("tresor_aesni_")?;
-            (*at <= address).then_some((at, name))
-        });
-        let routine = routines.max_by_key(|(at, _)| **at);
-        let (_, name) = routine.with_context(|| format!("no routine at {address:#x}"))?;
-        Ok(name.to_owned())
+        for redo in [true, false] {
+            let ways: Vec<_> = (0..4).map(|_| seen.ways(false, redo, 0)).collect();
+            assert_eq!(ways[0], [How::Unguarded, How::Plain]);
+            assert_eq!(ways[1..3], [[How::Again], [How::Nested]]);
+            assert_eq!(ways[3], [How::Plain]);
+        }
     }
 }
