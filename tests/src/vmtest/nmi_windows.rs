@@ -14,13 +14,13 @@ use super::strikes::Striker;
 
 const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
-/// Starts a shell command in the guest half a second from now, when the host no longer waits for an
+/// Starts a shell command in the guest a second from now, when the host no longer waits for an
 /// answer: it is going to be stopped at a breakpoint.
 fn start(vm: &mut Vm, command: &str, input: &[u8]) -> Result<()> {
     let output = vm.run_with_input(
         &format!(
             "rm -f /run/nmi.done; exec 3<&0; \
-             {{ usleep 500000; {command} <&3; : >/run/nmi.done; }} >/run/nmi.out 2>&1 &"
+             {{ sleep 1; {command} <&3; : >/run/nmi.done; }} >/run/nmi.out 2>&1 &"
         ),
         input,
     )?;

@@ -7,9 +7,10 @@
 //! guard, where the saved frame says what was interrupted and what of it has come to RAM; and behind
 //! the return from the NMI, where RAM is searched.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use tresor_qemu::{Debugger, Registers};
 
 use super::secrets::{Found, Key, Look};
@@ -204,7 +205,7 @@ impl<'a> Striker<'a> {
             words.push(("rax".to_owned(), word));
         }
         if window.is_none() {
-            ensure!(word == 0, "rax is {word:#x}");
+            ensure!(word == 0, "rax is not zero");
         }
         let code = (how == How::Unguarded)
             .then(|| self.remove_guard())
@@ -333,7 +334,7 @@ impl<'a> Striker<'a> {
             }
             self.dbg.step(CPU)?;
         }
-        anyhow::bail!("CPU {CPU} does not come to {address:#x}")
+        bail!("CPU {CPU} does not come to {address:#x}")
     }
 
     /// The debug registers of all CPUs that are not zero, by name.
@@ -367,9 +368,10 @@ impl<'a> Striker<'a> {
             }
             // It may have been stopped between the two halves of a refresh.
             self.dbg.resume()?;
+            thread::sleep(Duration::from_millis(300));
         }
         self.dbg.interrupt()?;
-        anyhow::bail!("M xor DR_c is not in RAM for every CPU")
+        bail!("M xor DR_c is not in RAM for every CPU")
     }
 }
 
