@@ -335,7 +335,7 @@ mod tests {
         line.expect_ok("m1000,8").unwrap();
         let mut sent = [0; 12];
         stub.read_exact(&mut sent).unwrap();
-        assert_eq!(&sent, b"$m1000,8#8e+");
+        assert_eq!(&sent, b"$m1000,8#92+");
     }
 
     #[test]
