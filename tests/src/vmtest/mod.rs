@@ -26,6 +26,7 @@ mod races;
 mod refresh;
 mod refusals;
 mod share_windows;
+mod stores;
 mod strikes;
 mod users;
 mod volumes;
@@ -139,6 +140,11 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![
             nmi_windows::an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram
         ],
+    },
+    Scenario {
+        name: "store-watch",
+        machine: stores::machine,
+        tests: tests![stores::every_store_of_a_stock_volume_key_is_seen,],
     },
     Scenario {
         name: "endings",
