@@ -3,6 +3,7 @@
 //! One virtual machine.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
 use crate::store_watch::StoreWatch;
-use crate::{symbols, Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::{symbols, Accel, DebugRegisters, Debugger, Output, Prompt, Qmp};
 
 /// How long a command may take unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -42,6 +43,8 @@ impl Drop for Process {
 pub struct Vm {
     shell: Shell,
     qmp: Qmp,
+    /// Where a debugger attaches, until one has.
+    gdb: Option<UnixStream>,
     child: Process,
     console: Console,
     ram: Ram,
@@ -55,6 +58,7 @@ impl Vm {
         child: Process,
         qmp: Qmp,
         shell: Shell,
+        gdb: UnixStream,
         console: Console,
         ram: Ram,
         accel: Accel,
@@ -63,6 +67,7 @@ impl Vm {
         Self {
             shell,
             qmp,
+            gdb: Some(gdb),
             child,
             console,
             ram,
@@ -237,6 +242,22 @@ impl Vm {
         // Even a failed attempt may have set the CPUs going.
         self.stopped = false;
         self.qmp.cont()
+    }
+
+    /// Stops all CPUs, for a debugger to drive them; once in the life of a VM.
+    ///
+    /// # Errors
+    /// If a debugger was attached before, the VM is not emulated, or QEMU does not answer.
+    pub fn debugger(&mut self) -> Result<Debugger<'_>> {
+        let line = self.gdb.take();
+        let line = line.context("a debugger was attached to this VM before: boot another")?;
+        Debugger::attach(self, line)
+    }
+
+    /// Takes note that the CPUs were stopped, or are about to run, otherwise than by
+    /// [`Vm::stop`] and [`Vm::cont`].
+    pub(crate) fn note_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// All of the stopped guest's RAM; the index is the guest-physical address.
