@@ -96,15 +96,25 @@ impl Shares {
 
     /// Runs of any of the values, as [`Needles::runs`] finds them, with the CPU whose share it is.
     pub fn runs(&self, bytes: &[u8], from: usize, to: usize) -> Vec<(u32, Run)> {
-        let mut runs = Vec::new();
+        let mut runs: Vec<(u32, Run)> = Vec::new();
         for line in &self.lines {
-            for value in &line.values {
-                let found = runs_of(value, bytes, from, to);
-                for run in found {
-                    let found = (line.place.cpu, run);
-                    if !runs.contains(&found) {
-                        runs.push(found);
-                    }
+            let cpu = line.place.cpu;
+            for run in line
+                .values
+                .iter()
+                .flat_map(|value| runs_of(value, bytes, from, to))
+            {
+                // Values in the middle of a refresh have words of both; the longest run says it all.
+                let inside = |(other_cpu, other): &(u32, Run), run: &Run| {
+                    *other_cpu == cpu
+                        && other.start <= run.start
+                        && run.start + run.len <= other.start + other.len
+                };
+                if !runs.iter().any(|other| inside(other, &run)) {
+                    runs.retain(|(other_cpu, other)| {
+                        *other_cpu != cpu || !inside(&(cpu, run), other)
+                    });
+                    runs.push((cpu, run));
                 }
             }
         }
