@@ -2,10 +2,10 @@
 
 //! Follows DR_c = M xor S_c of each CPU through its refreshes.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use crate::filter::Counts;
-use crate::forms::Form;
+use crate::filter::{sample, Counts, STRIDE};
+use crate::forms::{Form, MIN_RUN};
 use crate::needles::{samples, Needles, Run};
 use crate::ram::Ram;
 use crate::wire::ShareLine;
@@ -21,6 +21,8 @@ const KEPT: usize = 24;
 pub struct Shares {
     m: [u8; SHARE],
     lines: Vec<Line>,
+    /// How many values have each sample: the filter lets some per cent of all stores through.
+    samples: HashMap<u64, u32>,
 }
 
 struct Line {
@@ -41,6 +43,7 @@ impl Shares {
         *self = Self {
             m,
             lines: places.into_iter().map(line).collect(),
+            samples: HashMap::new(),
         };
     }
 
@@ -71,12 +74,28 @@ impl Shares {
         }
         if line.values.len() == KEPT {
             if let Some(old) = line.values.pop_front() {
-                samples(&old).for_each(|(_, sample)| filter.remove(sample));
+                for (_, sample) in samples(&old) {
+                    filter.remove(sample);
+                    if let Some(count) = self.samples.get_mut(&sample) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.samples.remove(&sample);
+                        }
+                    }
+                }
             }
         }
         line.values.push_back(value);
-        samples(&value).for_each(|(_, sample)| filter.insert(sample));
+        for (_, sample) in samples(&value) {
+            filter.insert(sample);
+            *self.samples.entry(sample).or_default() += 1;
+        }
         Some(value)
+    }
+
+    /// Whether any value has this sample.
+    pub fn has(&self, sample: u64) -> bool {
+        self.samples.contains_key(&sample)
     }
 
     /// Whether a run of the newest value of a CPU's share is one of no value before it.
@@ -96,15 +115,29 @@ impl Shares {
 
     /// Runs of any of the values, as [`Needles::runs`] finds them, with the CPU whose share it is.
     pub fn runs(&self, bytes: &[u8], from: usize, to: usize) -> Vec<(u32, Run)> {
-        let mut runs = Vec::new();
+        let mut runs: Vec<(u32, Run)> = Vec::new();
+        let mut places = from.saturating_sub(MIN_RUN - 1)..to + STRIDE - 1;
+        if !places.any(|at| sample(bytes, at).is_some_and(|it| self.has(it))) {
+            return runs;
+        }
         for line in &self.lines {
-            for value in &line.values {
-                let found = runs_of(value, bytes, from, to);
-                for run in found {
-                    let found = (line.place.cpu, run);
-                    if !runs.contains(&found) {
-                        runs.push(found);
-                    }
+            let cpu = line.place.cpu;
+            for run in line
+                .values
+                .iter()
+                .flat_map(|value| runs_of(value, bytes, from, to))
+            {
+                // Values in the middle of a refresh have words of both; the longest run says it all.
+                let inside = |(other_cpu, other): &(u32, Run), run: &Run| {
+                    *other_cpu == cpu
+                        && other.start <= run.start
+                        && run.start + run.len <= other.start + other.len
+                };
+                if !runs.iter().any(|other| inside(other, &run)) {
+                    runs.retain(|(other_cpu, other)| {
+                        *other_cpu != cpu || !inside(&(cpu, run), other)
+                    });
+                    runs.push((cpu, run));
                 }
             }
         }

@@ -474,7 +474,7 @@ impl Watch {
                         hits.push((What::Form(run.form), name, run));
                     }
                 }
-                if self.share_filter.may_contain(sample) {
+                if self.share_filter.may_contain(sample) && locked(&self.shares).has(sample) {
                     let runs = locked(&self.shares).runs(bytes, at, at + 1);
                     for (cpu, run) in runs {
                         hits.push((What::Share(cpu), shares::name(cpu), run));
