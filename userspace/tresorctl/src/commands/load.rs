@@ -65,7 +65,7 @@ pub fn run(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
 fn raw(
     device: &Device,
     expected: Option<&Expected>,
-    read: impl FnOnce() -> Result<Key, Error> + Send,
+    read: impl FnOnce() -> Result<Key, Error>,
 ) -> Result<Exit, Error> {
     with_secrets(|| {
         let key = read()?;
