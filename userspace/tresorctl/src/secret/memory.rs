@@ -253,7 +253,11 @@ mod tests {
         });
         let flags = flags.expect("the mapping is listed");
         // Secret memory is never swapped, and so not marked as locked.
-        let locked = if check_secret_memory().is_ok() { "sh" } else { "lo" };
+        let locked = if check_secret_memory().is_ok() {
+            "sh"
+        } else {
+            "lo"
+        };
         for flag in [locked, "dd", "dc"] {
             assert!(
                 flags.split(' ').any(|f| f == flag),

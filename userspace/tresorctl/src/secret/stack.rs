@@ -85,6 +85,7 @@ pub fn on_own_stack<R, W: FnOnce() -> R>(work: W) -> io::Result<R> {
         );
     }
     drop(stack);
+    registers::overwrite_entry_stacks();
     match job.result {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => resume_unwind(panic),
