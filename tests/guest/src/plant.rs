@@ -53,11 +53,12 @@ pub(crate) fn plant(args: &Args) -> Result<()> {
             let start = unsafe { mmap_anonymous(None, len, access, MapFlags::MAP_PRIVATE)? };
             for page in 0..PAGES {
                 // SAFETY: within the mapping, which has this many pages.
-                copy_to(
-                    unsafe { start.byte_add(page * 4096 + 512).cast().as_mut() },
-                    secret,
-                );
+                let copy = unsafe { start.byte_add(page * 4096 + 512).cast().as_mut() };
+                copy_to(copy, secret);
             }
+            drop(buffer);
+            // The pages are freed when this process ends.
+            hold(args)?;
         }
         "fpu" => {
             make_hold(args)?;

@@ -166,17 +166,21 @@ fn begin(guest: &mut Guest, arguments: &str, secret: &[u8; 32]) -> Result<()> {
     );
     let output = guest.vm.run_with_input(&command, &masked)?;
     ensure!(output.success(), "{}", output.text());
-    guest.wait(Duration::from_secs(20), "held secret", |guest| {
-        let said = guest.vm.run(
+    guest.wait(
+        Duration::from_secs(60),
+        &format!("secret held by `{arguments}`"),
+        |guest| {
+            let said = guest.vm.run(
             "[ -e /run/held ] || { pidof tresor-guest >/dev/null || cat /run/plant.out; false; }",
         )?;
-        ensure!(
-            said.success() || said.text().is_empty(),
-            "{arguments}: {}",
-            said.text()
-        );
-        Ok(said.success())
-    })
+            ensure!(
+                said.success() || said.text().is_empty(),
+                "{arguments}: {}",
+                said.text()
+            );
+            Ok(said.success())
+        },
+    )
 }
 
 /// Ends what [`begin`] began.
