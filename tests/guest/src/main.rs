@@ -10,6 +10,7 @@ mod device;
 mod disk;
 mod plant;
 mod race;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,6 +45,8 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         gives `tresorctl load` the masked key on standard input, through a pipe or this file
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  stores [hold=PATH]
+        copies secrets from standard input with stores of all kinds
 
 PATH of hold= is made once there is something to hold, and waited for until somebody removes it.
 ";
@@ -142,6 +145,7 @@ fn run() -> Result<()> {
         "plant" => plant::plant(&args),
         "feed" => plant::feed(&args),
         "race" => race::run(&args),
+        "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
 }
