@@ -146,7 +146,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "store-watch",
         machine: stores::machine,
-        tests: tests![stores::every_store_of_a_stock_volume_key_is_seen,],
+        tests: tests![
+            stores::every_store_of_a_stock_volume_key_is_seen,
+            stores::a_secret_put_together_by_any_stores_is_seen,
+            stores::no_store_of_a_load_and_of_busy_volumes_holds_the_key,
+            stores::a_deliberate_spill_is_caught,
+        ],
     },
     Scenario {
         name: "endings",
