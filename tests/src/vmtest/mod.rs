@@ -134,6 +134,11 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "no-secret-memory",
+        machine: |usual| usual.append("secretmem.enable=0"),
+        tests: tests![load_path::without_secret_memory_a_load_warns_and_only_a_kill_leaves_traces],
+    },
+    Scenario {
         name: "volumes",
         machine: volumes::machine,
         tests: tests![
