@@ -162,7 +162,7 @@ pub(crate) fn feed(args: &Args) -> Result<()> {
             status
         }
         Some(path) => {
-            fs::write(path, &buffer.load().key)?;
+            fs::write(path, buffer.load().key.as_slice())?;
             drop(buffer);
             let status = tresorctl.args(["--key-file", path]).status()?;
             fs::remove_file(path)?;
