@@ -8,6 +8,8 @@
  *   warn        WARN() once more
  *   scatter N   encrypt and decrypt N bytes with xts(tresor) in one request, in memory cut in odd
  *               ways; EBADMSG if any way gives another result. What they became can be read here.
+ *   slab        leave the 32 bytes at offset 8 in freed slab memory, as a careless driver would
+ *   kern        leave them on the kernel stack, below what is in use
  *
  * Never load it anywhere else.
  */
@@ -197,6 +199,43 @@ static int scatter(unsigned int len)
 	return ret;
 }
 
+/* Bytes of a planted secret, and where it begins in the command */
+#define SECRET_SIZE 32
+#define SECRET_START 8
+
+static int leave_in_slab(const char __user *from)
+{
+	u8 *copy = kmalloc(256, GFP_KERNEL);
+	int ret = copy ? 0 : -ENOMEM;
+
+	/* Not at the beginning, nor in the middle, where the allocator has a pointer of its own. */
+	if (copy && copy_from_user(copy + 64, from, SECRET_SIZE))
+		ret = -EFAULT;
+	kfree(copy);
+	return ret;
+}
+
+static noinline int leave_on_stack(const char __user *from)
+{
+	u8 deep[2048];
+
+	/* The lowest part: no later call of this thread goes as deep. */
+	return copy_from_user(deep, from, SECRET_SIZE) ? -EFAULT : 0;
+}
+
+static int plant(const char __user *from)
+{
+	char kind[4];
+
+	if (copy_from_user(kind, from, sizeof(kind)))
+		return -EFAULT;
+	if (!memcmp(kind, "slab", sizeof(kind)))
+		return leave_in_slab(from + SECRET_START);
+	if (!memcmp(kind, "kern", sizeof(kind)))
+		return leave_on_stack(from + SECRET_START);
+	return -EINVAL;
+}
+
 static ssize_t tresor_test_read(struct file *file, char __user *to, size_t len, loff_t *offset)
 {
 	return simple_read_from_buffer(to, len, offset, result, result_len);
@@ -209,6 +248,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 	unsigned int cpu, bytes;
 	int ret;
 
+	if (len == SECRET_START + SECRET_SIZE)
+		return plant(from) ?: len;
 	if (len >= sizeof(command))
 		return -EINVAL;
 	if (copy_from_user(command, from, len))

@@ -13,7 +13,7 @@ use crate::reference::MASTER;
 pub const DESCRIPTION: &str = "/etc/tresor/key.toml";
 
 /// What `tresorctl load` asks for a key that has a description.
-const QUESTION: &str = "Passphrase: ";
+pub const QUESTION: &str = "Passphrase: ";
 /// What it asks for a new key.
 const NEW: [&str; 2] = ["New passphrase: ", "Repeat passphrase: "];
 

@@ -8,6 +8,7 @@
 mod breakpoints;
 mod device;
 mod disk;
+mod plant;
 mod race;
 mod stores;
 
@@ -38,6 +39,10 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
         [raw=PATH] [io=N] [offset=N]
         reads or writes the pattern with O_DIRECT
+  plant kind=stack|heap|freed|fpu|frame|kernel-stack|slab|pipe|tty [hold=PATH]
+        leaves the masked secret on standard input in such a place
+  feed [hold=PATH] [file=PATH]
+        gives `tresorctl load` the masked key on standard input, through a pipe or this file
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
   stores [hold=PATH]
@@ -137,6 +142,8 @@ fn run() -> Result<()> {
         "watch" => breakpoints::watch(&args),
         "perf" => breakpoints::perf(),
         "disk" => disk::run(&args),
+        "plant" => plant::plant(&args),
+        "feed" => plant::feed(&args),
         "race" => race::run(&args),
         "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),

@@ -17,6 +17,7 @@ mod disks;
 mod endings;
 mod harness;
 mod hotplug;
+mod load_path;
 mod logs;
 mod losses;
 mod nmi_windows;
@@ -123,6 +124,22 @@ pub const SCENARIOS: &[Scenario] = &[
             nmis::nmis_during_io_leave_no_share_in_ram_and_the_data_right,
             logs::warnings_and_backtraces_print_no_share,
         ],
+    },
+    Scenario {
+        name: "load-path",
+        machine: |usual| usual,
+        tests: tests![
+            load_path::a_secret_left_in_any_kind_of_place_is_found,
+            load_path::loads_that_are_interrupted_all_the_time_leave_nothing_in_ram,
+            load_path::what_was_typed_in_vain_leaves_nothing_in_ram,
+            load_path::a_key_through_a_pipe_leaves_nothing_in_ram,
+            load_path::a_load_that_is_killed_leaves_nothing_in_ram,
+        ],
+    },
+    Scenario {
+        name: "no-secret-memory",
+        machine: |usual| usual.append("secretmem.enable=0"),
+        tests: tests![load_path::without_secret_memory_a_load_warns_and_only_a_kill_leaves_traces],
     },
     Scenario {
         name: "volumes",

@@ -9,6 +9,7 @@ use crate::derive::{derive, Cost};
 use crate::description::{Description, Pending};
 use crate::device::{key_id, Device};
 use crate::error::{reason, Error, Exit};
+use crate::pipe;
 use crate::process::{no_memory, with_secrets};
 use crate::secret::Secret;
 use crate::terminal::{read_line, Line, Terminal};
@@ -65,7 +66,7 @@ pub fn run(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
 fn raw(
     device: &Device,
     expected: Option<&Expected>,
-    read: impl FnOnce() -> Result<Key, Error> + Send,
+    read: impl FnOnce() -> Result<Key, Error>,
 ) -> Result<Exit, Error> {
     with_secrets(|| {
         let key = read()?;
@@ -246,6 +247,7 @@ fn line_of_stdin() -> Result<Line, Error> {
         ));
     }
     let line = read_line(io::stdin().as_fd())?;
+    clean(io::stdin().as_fd())?;
     not_empty(line.ok_or_else(|| Error::new("standard input is empty; nothing was changed"))?)
 }
 
@@ -267,6 +269,7 @@ fn read_key(input: BorrowedFd<'_>, name: &str) -> Result<Key, Error> {
             }
         }
     }
+    clean(input)?;
     if filled != KEY_LEN {
         let has = if filled > KEY_LEN {
             "more".to_owned()
@@ -278,6 +281,16 @@ fn read_key(input: BorrowedFd<'_>, name: &str) -> Result<Key, Error> {
     let mut key = Key::new().map_err(|e| no_memory(&e))?;
     key.copy_from_slice(&bytes[..KEY_LEN]);
     Ok(key)
+}
+
+/// Removes what a pipe keeps of what was read.
+fn clean(input: BorrowedFd<'_>) -> Result<(), Error> {
+    pipe::overwrite(input).map_err(|e| {
+        Error::new(format!(
+            "what the pipe keeps of the secret cannot be overwritten: {}; nothing was changed",
+            e.desc()
+        ))
+    })
 }
 
 fn wrong_length(name: &str, has: &str) -> Error {
