@@ -18,7 +18,7 @@ use crate::state::{Flags, General, State, LANES};
 use crate::step::{Context, Step, RAX};
 
 /// Where paths leave a routine.
-const RETURN: &str = "__x86_return_thunk";
+pub const RETURN: &str = "__x86_return_thunk";
 /// rdi, rsi, rdx, rcx, r8, r9.
 const ARGUMENTS: [usize; 6] = [7, 6, 2, 1, 8, 9];
 
@@ -371,9 +371,13 @@ impl<'a> Walk<'a> {
     fn branch(&mut self, instruction: &Instruction, state: &State) {
         let equality = matches!(instruction.mnemonic(), Mnemonic::Je | Mnemonic::Jne);
         let what = match state.flags {
-            Flags::Secret => "a branch on flags that a secret has set, and that are not the \
-                              comparison of all 16 bytes of the check value",
-            Flags::Check if !equality => "a branch on the check value other than whether it is equal",
+            Flags::Secret => {
+                "a branch on flags that a secret has set, and that are not the \
+                              comparison of all 16 bytes of the check value"
+            }
+            Flags::Check if !equality => {
+                "a branch on the check value other than whether it is equal"
+            }
             _ => return,
         };
         self.find(Rule::Timing, instruction.ip(), what);
@@ -406,7 +410,11 @@ impl<'a> Walk<'a> {
         }
         for (n, mask) in state.masks.iter().enumerate() {
             if *mask {
-                self.find(Rule::Wiped, at, format!("mask register k{n} still holds a secret"));
+                self.find(
+                    Rule::Wiped,
+                    at,
+                    format!("mask register k{n} still holds a secret"),
+                );
             }
         }
         let contract = self.context.contract;
@@ -415,7 +423,11 @@ impl<'a> Walk<'a> {
             (true, General::Number(0)) => (contract.on_success, true),
             (true, General::Number(1)) => (contract.on_failure, false),
             (true, _) => {
-                self.find(Rule::CheckFirst, at, "the status returned is neither 0 nor 1");
+                self.find(
+                    Rule::CheckFirst,
+                    at,
+                    "the status returned is neither 0 nor 1",
+                );
                 return;
             }
         };
@@ -431,7 +443,10 @@ impl<'a> Walk<'a> {
             self.find(
                 Rule::Wiped,
                 at,
-                format!("what must be done on every path is not: {}", effects(missing)),
+                format!(
+                    "what must be done on every path is not: {}",
+                    effects(missing)
+                ),
             );
         }
     }

@@ -317,7 +317,8 @@ impl<'a> Step<'a> {
     fn subtract(&mut self) {
         let immediate = self.immediate(1);
         let mixed = self.mixed_operands();
-        if let (General::Length, Some(n)) = (self.read_general(0), immediate) {
+        let whole = self.instruction.op0_register().is_gpr64();
+        if let (General::Length, Some(n), true) = (self.read_general(0), immediate, whole) {
             if n <= self.state.left && n % 16 == 0 {
                 self.state.left -= n;
                 for register in &mut self.state.general {
