@@ -108,7 +108,6 @@ proptest! {
                 *byte = value;
             }
         }
-        // Damage where headers, code and tables are, too, not only in debug information.
         let _ = check(&bytes);
     }
 }
