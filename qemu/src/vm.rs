@@ -2,6 +2,8 @@
 
 //! One virtual machine.
 
+use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -14,13 +16,17 @@ use base64::Engine as _;
 use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
-use crate::{Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::store_watch::StoreWatch;
+use crate::{symbols, Accel, DebugRegisters, Debugger, Output, Prompt, Qmp};
 
 /// How long a command may take unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
+
+/// How much longer everything may take while every store is checked, on a loaded host.
+const WATCHED: u32 = 5;
 
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
@@ -37,11 +43,14 @@ impl Drop for Process {
 pub struct Vm {
     shell: Shell,
     qmp: Qmp,
+    /// Where a debugger attaches, until one has.
+    gdb: Option<UnixStream>,
     child: Process,
     console: Console,
     ram: Ram,
     accel: Accel,
     stopped: bool,
+    watch: Option<StoreWatch>,
 }
 
 impl Vm {
@@ -49,18 +58,22 @@ impl Vm {
         child: Process,
         qmp: Qmp,
         shell: Shell,
+        gdb: UnixStream,
         console: Console,
         ram: Ram,
         accel: Accel,
+        watch: Option<StoreWatch>,
     ) -> Self {
         Self {
             shell,
             qmp,
+            gdb: Some(gdb),
             child,
             console,
             ram,
             accel,
             stopped: false,
+            watch,
         }
     }
 
@@ -84,7 +97,7 @@ impl Vm {
     /// # Errors
     /// If the shell does not come up within two minutes.
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.shell.wait_ready(BOOT_LIMIT)
+        self.shell.wait_ready(self.limit(BOOT_LIMIT))
     }
 
     /// Runs a shell command as root and waits for its end, at most a minute.
@@ -102,7 +115,15 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        let limit = self.limit(limit);
         self.shell.run(command, Input::None, limit)
+    }
+
+    fn limit(&self, usual: Duration) -> Duration {
+        match self.watch {
+            Some(_) => usual * WATCHED,
+            None => usual,
+        }
     }
 
     /// Runs a command that must succeed, and returns its output as text.
@@ -130,7 +151,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
-        self.shell.run(command, Input::Bytes(input), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Bytes(input), limit)
     }
 
     /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
@@ -141,8 +163,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
-        self.shell
-            .run(command, Input::Prompts(prompts), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Prompts(prompts), limit)
     }
 
     /// Runs a command as the unprivileged user 1000, without capabilities.
@@ -185,6 +207,23 @@ impl Vm {
         self.qmp.debug_registers()
     }
 
+    /// The watch over every store, for a VM that [`crate::VmConfig::watch_stores`] was asked for.
+    ///
+    /// Each call first asks the running guest for its symbols, if its modules have changed. What
+    /// a module did that came and went between two calls has addresses instead of names.
+    ///
+    /// # Errors
+    /// If the VM was started without it, or the guest does not answer.
+    pub fn store_watch(&mut self) -> Result<&mut StoreWatch> {
+        let watch = self.watch.as_mut().context(
+            "nobody watches the stores of this VM: start it with VmConfig::watch_stores",
+        )?;
+        if !self.stopped && self.child.0.try_wait()?.is_none() {
+            read_symbols(&mut self.shell, watch)?;
+        }
+        Ok(watch)
+    }
+
     /// Stops all CPUs.
     ///
     /// # Errors
@@ -203,6 +242,22 @@ impl Vm {
         // Even a failed attempt may have set the CPUs going.
         self.stopped = false;
         self.qmp.cont()
+    }
+
+    /// Stops all CPUs, for a debugger to drive them; once in the life of a VM.
+    ///
+    /// # Errors
+    /// If a debugger was attached before, the VM is not emulated, or QEMU does not answer.
+    pub fn debugger(&mut self) -> Result<Debugger<'_>> {
+        let line = self.gdb.take();
+        let line = line.context("a debugger was attached to this VM before: boot another")?;
+        Debugger::attach(self, line)
+    }
+
+    /// Takes note that the CPUs were stopped, or are about to run, otherwise than by
+    /// [`Vm::stop`] and [`Vm::cont`].
+    pub(crate) fn note_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// All of the stopped guest's RAM; the index is the guest-physical address.
@@ -279,6 +334,29 @@ impl DeadRam {
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
+}
+
+fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
+    let mut ask = |command: &str| {
+        let output = shell.run(command, Input::None, BOOT_LIMIT * WATCHED)?;
+        succeeded(command, &output)?;
+        Ok::<_, anyhow::Error>(output.text())
+    };
+    let modules = ask(symbols::MODULES)?;
+    if watch.symbols.are_current(&modules) {
+        return Ok(());
+    }
+    ask(symbols::KALLSYMS)?;
+    let lines = fs::read(&watch.symbols_file).with_context(|| {
+        format!(
+            "cannot read the guest's symbols in {}",
+            watch.symbols_file.display()
+        )
+    })?;
+    if let Some(kernel) = watch.symbols.read(&modules, &lines)? {
+        watch.set_kernel(kernel)?;
+    }
+    Ok(())
 }
 
 fn succeeded(command: &str, output: &Output) -> Result<()> {
