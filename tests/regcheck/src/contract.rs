@@ -65,6 +65,18 @@ pub enum Argument {
     Length,
 }
 
+impl Argument {
+    /// Its name, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Argument::Memory { name, .. } => name,
+            Argument::Source => "the source",
+            Argument::Destination => "the destination",
+            Argument::Length => "the length",
+        }
+    }
+}
+
 /// A routine's contract.
 #[derive(Clone, Copy, Debug)]
 pub struct Contract {
@@ -197,13 +209,17 @@ const ZEROED: &[StoreRule] = &[
     store(0, Lane::Zero, false, LINE_ZERO[0]),
     store(16, Lane::Zero, false, LINE_ZERO[1]),
 ];
-const GIVEN_PAD: Argument = line(
-    &[],
-    &[
-        store(0, Lane::Linear(f(0)), true, OUT[0]),
-        store(16, Lane::Linear(f(1)), true, OUT[1]),
-    ],
-);
+const OUTPUTS: &[StoreRule] = &[
+    store(0, Lane::Linear(f(0)), true, OUT[0]),
+    store(16, Lane::Linear(f(1)), true, OUT[1]),
+];
+const GIVEN_PAD: Argument = line(&[], OUTPUTS);
+const SLOT_KEY: Argument = Argument::Memory {
+    name: "out",
+    loads: &[],
+    stores: OUTPUTS,
+    flush: 0,
+};
 const GIVEN_MASKED: Argument = line(
     &[],
     &[
@@ -351,7 +367,7 @@ pub const CONTRACTS: &[Contract] = &[
     },
     Contract {
         routine: "slot_key",
-        arguments: &[SHARE, CHECK, INPUTS, GIVEN_PAD],
+        arguments: &[SHARE, CHECK, INPUTS, SLOT_KEY],
         on_success: OUT[0] | OUT[1],
         ..READER
     },

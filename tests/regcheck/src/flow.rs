@@ -5,32 +5,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iced_x86::{
-    Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, Mnemonic, OpAccess,
-};
-use object::elf;
-
 use crate::contract::{effects, Argument};
 use crate::finding::{Finding, Rule, Walked};
-use crate::image::{Symbol, Target};
+use crate::image::Symbol;
 use crate::lane::Lane;
 use crate::state::{Flags, General, State, LANES};
 use crate::step::{Context, Step, RAX};
+use iced_x86::{FlowControl, Formatter, GasFormatter, Instruction, Mnemonic, OpAccess};
 
 /// Where paths leave a routine.
-const RETURN: &str = "__x86_return_thunk";
+pub const RETURN: &str = "__x86_return_thunk";
 /// rdi, rsi, rdx, rcx, r8, r9.
 const ARGUMENTS: [usize; 6] = [7, 6, 2, 1, 8, 9];
 
 /// One routine's walk.
 pub struct Walk<'a> {
-    context: Context<'a>,
-    symbol: &'a Symbol,
+    pub(crate) context: Context<'a>,
+    pub(crate) symbol: &'a Symbol,
     /// All instructions that are reached, by address.
     pub code: BTreeMap<u64, Instruction>,
-    exits: BTreeSet<u64>,
+    pub(crate) exits: BTreeSet<u64>,
     /// From where each was reached first.
-    from: BTreeMap<u64, u64>,
+    pub(crate) from: BTreeMap<u64, u64>,
     /// What was found.
     pub findings: Vec<Finding>,
 }
@@ -50,7 +46,7 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.symbol.address + self.symbol.size
     }
 
@@ -81,162 +77,6 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// Follows all paths, without looking at what instructions do.
-    fn decode(&mut self) {
-        let start = self.symbol.address;
-        let image = self.context.image;
-        let Some(bytes) = image.bytes(self.context.section, start, self.symbol.size) else {
-            self.find(Rule::Flow, start, "the routine is not within its section");
-            return;
-        };
-        let mut open = vec![start];
-        while let Some(at) = open.pop() {
-            if self.code.contains_key(&at) {
-                continue;
-            }
-            if at < start || at >= self.end() {
-                let from = self.from.get(&at).copied().unwrap_or(start);
-                self.find(Rule::Flow, from, "a path leaves the routine");
-                continue;
-            }
-            let rest = &bytes[(at - start) as usize..];
-            let instruction = Decoder::with_ip(64, rest, at, DecoderOptions::NONE).decode();
-            if instruction.is_invalid() {
-                self.code.insert(at, instruction);
-                self.find(Rule::Instructions, at, "these bytes are no instruction");
-                continue;
-            }
-            self.code.insert(at, instruction);
-            for next in self.next(&instruction) {
-                self.from.entry(next).or_insert(at);
-                open.push(next);
-            }
-        }
-        let mut last: Option<Instruction> = None;
-        for (at, instruction) in self.code.clone() {
-            if last.is_some_and(|last| last.next_ip() > at) {
-                self.find(
-                    Rule::Flow,
-                    at,
-                    "paths disagree about where instructions begin",
-                );
-            }
-            last = Some(instruction);
-        }
-        self.unreached(bytes);
-        self.relocated();
-    }
-
-    /// Bytes that no path reaches are padding, or they are refused: nothing was proved of them.
-    fn unreached(&mut self, bytes: &[u8]) {
-        let start = self.symbol.address;
-        let mut at = start;
-        while at < self.end() {
-            if let Some(instruction) = self.code.get(&at) {
-                at = instruction.next_ip();
-                continue;
-            }
-            let rest = &bytes[(at - start) as usize..];
-            let instruction = Decoder::with_ip(64, rest, at, DecoderOptions::NONE).decode();
-            if instruction.mnemonic() != Mnemonic::Nop {
-                self.find(Rule::Flow, at, "code that no path from the entry reaches");
-                return;
-            }
-            at = instruction.next_ip();
-        }
-    }
-
-    /// What the loader changes: constants' addresses, and the way out.
-    fn relocated(&mut self) {
-        let image = self.context.image;
-        let relocations = &image.sections[self.context.section].relocations;
-        for (&at, relocation) in relocations.range(self.symbol.address..self.end()) {
-            let within = self.code.range(..=at).next_back();
-            let Some((&ip, instruction)) = within.filter(|(_, i)| at < i.next_ip()) else {
-                continue;
-            };
-            let constant = instruction.is_ip_rel_memory_operand()
-                && matches!(relocation.target, Target::Here { .. });
-            if !constant && !self.exits.contains(&ip) {
-                self.find(
-                    Rule::Placement,
-                    ip,
-                    "the loader changes this instruction, which is neither the use of a constant \
-                     nor the way out",
-                );
-            }
-        }
-    }
-
-    /// Where `instruction` can go on, other than the way out.
-    fn next(&mut self, instruction: &Instruction) -> Vec<u64> {
-        let ip = instruction.ip();
-        let relocated = self.context.image.sections[self.context.section]
-            .relocations
-            .range(ip..instruction.next_ip())
-            .next();
-        match instruction.flow_control() {
-            FlowControl::Next => vec![instruction.next_ip()],
-            FlowControl::UnconditionalBranch => match relocated {
-                None => vec![instruction.near_branch_target()],
-                Some((_, r))
-                    if r.target == Target::Elsewhere(RETURN.into())
-                        && r.addend == -4
-                        && matches!(r.kind, elf::R_X86_64_PLT32 | elf::R_X86_64_PC32) =>
-                {
-                    self.exits.insert(ip);
-                    vec![]
-                }
-                Some((_, r)) => {
-                    let what = format!("a jump out of the routine, to {:?}", r.target);
-                    self.find(Rule::Flow, ip, what);
-                    vec![]
-                }
-            },
-            FlowControl::ConditionalBranch if relocated.is_none() => {
-                vec![instruction.near_branch_target(), instruction.next_ip()]
-            }
-            FlowControl::Return => {
-                self.find(
-                    Rule::Flow,
-                    ip,
-                    "a plain return; the way out is the return thunk",
-                );
-                vec![]
-            }
-            FlowControl::IndirectBranch | FlowControl::IndirectCall => {
-                self.find(Rule::Flow, ip, "an indirect branch");
-                vec![]
-            }
-            FlowControl::Call => {
-                self.find(Rule::Flow, ip, "a call");
-                vec![instruction.next_ip()]
-            }
-            _ => {
-                self.find(Rule::Flow, ip, "control leaves the routine here");
-                vec![]
-            }
-        }
-    }
-
-    fn successors(&self, instruction: &Instruction) -> Vec<u64> {
-        if self.exits.contains(&instruction.ip()) {
-            return vec![];
-        }
-        let mut next = Vec::new();
-        match instruction.flow_control() {
-            FlowControl::Next | FlowControl::Call => next.push(instruction.next_ip()),
-            FlowControl::UnconditionalBranch => next.push(instruction.near_branch_target()),
-            FlowControl::ConditionalBranch => {
-                next.push(instruction.near_branch_target());
-                next.push(instruction.next_ip());
-            }
-            _ => {}
-        }
-        next.retain(|at| self.code.contains_key(at));
-        next
-    }
-
     /// Arguments in their registers; anything else is the caller's, and public.
     fn entry(&self) -> State {
         let mut general = [General::Public; 16];
@@ -260,35 +100,6 @@ impl<'a> Walk<'a> {
             written: 0,
             effects: 0,
         }
-    }
-
-    /// Instructions in an order in which, loops aside, each comes after all that lead to it.
-    fn order(&self) -> BTreeMap<u64, usize> {
-        let mut seen = BTreeSet::new();
-        let mut finished = Vec::new();
-        let mut stack = vec![(self.symbol.address, 0)];
-        seen.insert(self.symbol.address);
-        while let Some((at, child)) = stack.pop() {
-            let next = self
-                .code
-                .get(&at)
-                .map(|i| self.successors(i))
-                .unwrap_or_default();
-            if let Some(&successor) = next.get(child) {
-                stack.push((at, child + 1));
-                if seen.insert(successor) {
-                    stack.push((successor, 0));
-                }
-            } else {
-                finished.push(at);
-            }
-        }
-        finished
-            .into_iter()
-            .rev()
-            .enumerate()
-            .map(|(n, at)| (at, n))
-            .collect()
     }
 
     /// What is known before each instruction, on all paths together.
@@ -371,9 +182,13 @@ impl<'a> Walk<'a> {
     fn branch(&mut self, instruction: &Instruction, state: &State) {
         let equality = matches!(instruction.mnemonic(), Mnemonic::Je | Mnemonic::Jne);
         let what = match state.flags {
-            Flags::Secret => "a branch on flags that a secret has set, and that are not the \
-                              comparison of all 16 bytes of the check value",
-            Flags::Check if !equality => "a branch on the check value other than whether it is equal",
+            Flags::Secret => {
+                "a branch on flags that a secret has set, and that are not the \
+                              comparison of all 16 bytes of the check value"
+            }
+            Flags::Check if !equality => {
+                "a branch on the check value other than whether it is equal"
+            }
             _ => return,
         };
         self.find(Rule::Timing, instruction.ip(), what);
@@ -406,7 +221,11 @@ impl<'a> Walk<'a> {
         }
         for (n, mask) in state.masks.iter().enumerate() {
             if *mask {
-                self.find(Rule::Wiped, at, format!("mask register k{n} still holds a secret"));
+                self.find(
+                    Rule::Wiped,
+                    at,
+                    format!("mask register k{n} still holds a secret"),
+                );
             }
         }
         let contract = self.context.contract;
@@ -415,7 +234,11 @@ impl<'a> Walk<'a> {
             (true, General::Number(0)) => (contract.on_success, true),
             (true, General::Number(1)) => (contract.on_failure, false),
             (true, _) => {
-                self.find(Rule::CheckFirst, at, "the status returned is neither 0 nor 1");
+                self.find(
+                    Rule::CheckFirst,
+                    at,
+                    "the status returned is neither 0 nor 1",
+                );
                 return;
             }
         };
@@ -431,7 +254,10 @@ impl<'a> Walk<'a> {
             self.find(
                 Rule::Wiped,
                 at,
-                format!("what must be done on every path is not: {}", effects(missing)),
+                format!(
+                    "what must be done on every path is not: {}",
+                    effects(missing)
+                ),
             );
         }
     }

@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 pub mod contract;
 pub mod finding;
 pub mod flow;
+mod general;
 pub mod image;
 pub mod lane;
 mod memory;
+mod paths;
 pub mod placement;
 pub mod state;
 pub mod step;
@@ -91,8 +93,7 @@ pub fn check(bytes: &[u8]) -> Result<Report, BadFile> {
 
 /// Every routine has a contract, and every contract exactly one routine of each variant.
 fn contracts(routines: &[&Symbol], findings: &mut Vec<Finding>) {
-    let mut missing: BTreeMap<&str, &Contract> =
-        CONTRACTS.iter().map(|c| (c.routine, c)).collect();
+    let mut missing: BTreeMap<&str, &Contract> = CONTRACTS.iter().map(|c| (c.routine, c)).collect();
     for symbol in routines {
         match contract::of(&symbol.name) {
             None => findings.push(Finding {

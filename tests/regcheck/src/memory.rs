@@ -144,9 +144,7 @@ impl Step<'_> {
                             Lane::Secret
                         }
                     }
-                    Argument::Memory { loads, .. } => {
-                        self.load_piece(argument, loads, offset, len)
-                    }
+                    Argument::Memory { loads, .. } => self.load_piece(argument, loads, offset, len),
                     Argument::Destination | Argument::Length => {
                         self.fault(Rule::Stores, "a load from where output goes");
                         Lane::Secret
@@ -175,7 +173,11 @@ impl Step<'_> {
             None => {
                 self.fault(
                     Rule::Stores,
-                    format!("bytes {offset} and on of this argument are not the routine's to read"),
+                    format!(
+                        "bytes {offset} to {} of {} are not the routine's to read",
+                        offset.saturating_add_unsigned(len),
+                        self.context.contract.arguments[argument].name()
+                    ),
                 );
                 Lane::Secret
             }
@@ -266,7 +268,10 @@ impl Step<'_> {
             return self.fault(
                 Rule::Stores,
                 if place.is_empty() {
-                    format!("the contract knows no such store of {len} bytes at {offset}")
+                    format!(
+                        "the contract knows no such store, of {len} bytes at {offset} of {}",
+                        self.context.contract.arguments[argument].name()
+                    )
                 } else {
                     format!("{value} is stored where the contract wants something else")
                 },

@@ -9,22 +9,20 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, GasFormatter, Instruction, Op
 use object::elf;
 
 use crate::finding::{Finding, Rule};
+use crate::flow::RETURN;
 use crate::image::{Image, Symbol, Target};
 
 /// The section that neither ftrace nor kprobes enter.
 pub const SECTION: &str = ".noinstr.text";
 
-/// Tables that may name a place within a routine, since they change no instruction of it that was
-/// checked: the return thunk's sites (the way out becomes the kernel's return), ENDBR that nothing
-/// needs, unwinding, debug information, the BTF of it. All others, such as alternatives, static
-/// calls, ftrace's sites, jump labels, lock prefixes and exception tables, are refused.
-const KNOWN_TABLES: &[&str] = &[
-    ".return_sites",
-    ".ibt_endbr_seal",
-    ".orc_unwind_ip",
-    ".debug_",
-    ".eh_frame",
-];
+/// Where the kernel may replace the way out by its own return.
+const RETURNS: &str = ".return_sites";
+/// Where it may remove an ENDBR that nothing needs.
+const ENDBRS: &str = ".ibt_endbr_seal";
+/// Tables that may name any place, since nobody changes code by them: unwinding, debug information.
+/// All others, such as alternatives, static calls, ftrace's sites, jump labels, lock prefixes and
+/// exception tables, are refused.
+const DESCRIPTIONS: &[&str] = &[".orc_unwind_ip", ".debug_", ".eh_frame"];
 
 fn finding(place: &str, address: u64, what: String) -> Finding {
     Finding {
@@ -79,7 +77,7 @@ fn routine_at<'a>(routines: &[&'a Symbol], section: usize, at: u64) -> Option<&'
 /// What a table that is no code says of places within routines.
 fn references(image: &Image, index: usize, routines: &[&Symbol], findings: &mut Vec<Finding>) {
     let table = &image.sections[index];
-    if KNOWN_TABLES.iter().any(|known| table.name.starts_with(known)) {
+    if DESCRIPTIONS.iter().any(|d| table.name.starts_with(d)) {
         return;
     }
     for (at, relocation) in &table.relocations {
@@ -90,8 +88,12 @@ fn references(image: &Image, index: usize, routines: &[&Symbol], findings: &mut 
         let Some(routine) = routine_at(routines, section, place) else {
             continue;
         };
-        // A pointer to a routine is no harm; a place-relative entry is one of a table of sites.
-        if relocation.kind == elf::R_X86_64_64 && place == routine.address {
+        let known = match table.name.as_str() {
+            RETURNS => is_return(image, section, place),
+            ENDBRS => place == routine.address,
+            _ => false,
+        };
+        if known {
             continue;
         }
         findings.push(finding(
@@ -103,6 +105,13 @@ fn references(image: &Image, index: usize, routines: &[&Symbol], findings: &mut 
             ),
         ));
     }
+}
+
+/// Whether a jump to the return thunk is there: its opcode, and its relocation behind that.
+fn is_return(image: &Image, section: usize, place: u64) -> bool {
+    let relocation = image.sections[section].relocations.get(&(place + 1));
+    image.bytes(section, place, 1) == Some(&[0xe9])
+        && relocation.is_some_and(|r| r.target == Target::Elsewhere(RETURN.into()))
 }
 
 /// Code around the routines: no debug register, no way into the middle of a routine.
@@ -163,10 +172,7 @@ fn foreign(
     let place = match relocation {
         Some((at, relocation)) => match relocation.target {
             Target::Here { section, offset } => {
-                let relative = matches!(
-                    relocation.kind,
-                    elf::R_X86_64_PC32 | elf::R_X86_64_PLT32
-                );
+                let relative = matches!(relocation.kind, elf::R_X86_64_PC32 | elf::R_X86_64_PLT32);
                 let behind = if relative { i.next_ip() - at } else { 0 };
                 let place = offset
                     .wrapping_add_signed(relocation.addend)

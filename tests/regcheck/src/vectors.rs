@@ -102,6 +102,12 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
             };
             step.write_vector(0, lanes, value);
         }
+        // By an amount in a register or memory, which then is the last operand.
+        Op::VectorMoved if step.immediate(second + 1).is_none() => {
+            let a = step.vector(first, lanes);
+            let b = step.vector(second, 1);
+            step.write_vector(0, lanes, a.map(|lane| lane.mix(b[0])));
+        }
         Op::VectorMoved => {
             let value = step.vector(second, lanes);
             step.write_vector(0, lanes, value.map(Lane::moved));

@@ -70,18 +70,16 @@ impl Windows {
             complaints.push("the table of windows is changed when it is loaded".to_owned());
         }
         for entry in table.chunks_exact(12) {
-            let number = |i: usize| {
-                u32::from_le_bytes([entry[i], entry[i + 1], entry[i + 2], entry[i + 3]])
-            };
-            let (start, end) = (
-                anchor + u64::from(number(0)),
-                anchor + u64::from(number(4)),
-            );
+            let number =
+                |i: usize| u32::from_le_bytes([entry[i], entry[i + 1], entry[i + 2], entry[i + 3]]);
+            let (start, end) = (anchor + u64::from(number(0)), anchor + u64::from(number(4)));
             let kind = match number(8) {
                 1 => Kind::Redo,
                 2 => Kind::Zero,
                 other => {
-                    complaints.push(format!("the window at {start:#x} is of unknown kind {other}"));
+                    complaints.push(format!(
+                        "the window at {start:#x} is of unknown kind {other}"
+                    ));
                     continue;
                 }
             };
@@ -132,7 +130,10 @@ impl Windows {
             }
             count += 1;
             let checked = if window.start < start || window.end > end {
-                Err((window.start, "a window is not within one routine".to_owned()))
+                Err((
+                    window.start,
+                    "a window is not within one routine".to_owned(),
+                ))
             } else {
                 match window.kind {
                     Kind::Redo => self.redo(window, code),
@@ -145,7 +146,11 @@ impl Windows {
     }
 
     /// A window that only zeroes is `xor %eax, %eax`, right behind one that runs again.
-    fn zero(&self, window: &Window, code: &BTreeMap<u64, Instruction>) -> Result<(), (u64, String)> {
+    fn zero(
+        &self,
+        window: &Window,
+        code: &BTreeMap<u64, Instruction>,
+    ) -> Result<(), (u64, String)> {
         let follows = |w: &Window| w.kind == Kind::Redo && w.end == window.start;
         if !self.all.iter().any(follows) {
             return Err((
@@ -162,10 +167,17 @@ impl Windows {
         }
     }
 
-    fn redo(&self, window: &Window, code: &BTreeMap<u64, Instruction>) -> Result<(), (u64, String)> {
+    fn redo(
+        &self,
+        window: &Window,
+        code: &BTreeMap<u64, Instruction>,
+    ) -> Result<(), (u64, String)> {
         let fail = |at: u64, what: &str| Err((at, what.to_owned()));
         if !code.contains_key(&window.start) || !code.contains_key(&window.end) {
-            return fail(window.start, "a window does not begin and end at instructions");
+            return fail(
+                window.start,
+                "a window does not begin and end at instructions",
+            );
         }
         // Behind it, perhaps after a window that only zeroes: the test, and the way back.
         let behind = self

@@ -41,7 +41,12 @@ fn files_of_other_kinds_are_named() {
     assert!(matches!(check(b"#!/bin/sh\n"), Err(BadFile::Unreadable(_))));
     let this = fs::read(std::env::current_exe().expect("this test")).expect("this test");
     let error = check(&this).expect_err("an executable is no module");
-    assert!(error.to_string().contains("not a relocatable x86-64 object"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("not a relocatable x86-64 object"),
+        "{error}"
+    );
     let other = Cache::open().expect("scripts/setup has run").test_module;
     let other = fs::read(other.expect("tresor_test.ko")).expect("tresor_test.ko");
     assert!(matches!(check(&other), Err(BadFile::NoRoutines)));
@@ -58,7 +63,10 @@ fn the_command_ends_with_0_1_or_2() {
             command.arg("--json");
         }
         let output = command.arg(file).output().expect("regcheck runs");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
     };
     let good = module();
     assert_eq!(run("good.ko", &good, false).0, Some(0));
@@ -66,11 +74,17 @@ fn the_command_ends_with_0_1_or_2() {
     let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!((code, &report["proved"]), (Some(0), &true.into()));
     let mut bad = good.clone();
-    let at = bad.windows(3).position(|w| w == [0x4d, 0x85, 0xdb]).expect("a test");
+    let at = bad
+        .windows(3)
+        .position(|w| w == [0x4d, 0x85, 0xdb])
+        .expect("a test");
     bad[at + 2] = 0xd2;
     let (code, text) = run("bad.ko", &bad, false);
     assert_eq!(code, Some(1));
-    assert!(text.contains("r11 is not tested right behind a window"), "{text}");
+    assert!(
+        text.contains("r11 is not tested right behind a window"),
+        "{text}"
+    );
     assert_eq!(run("short.ko", &good[..100], false).0, Some(2));
 }
 
@@ -94,7 +108,6 @@ proptest! {
                 *byte = value;
             }
         }
-        // Damage where headers, code and tables are, too, not only in debug information.
         let _ = check(&bytes);
     }
 }

@@ -146,6 +146,8 @@ fn every_rule_has_mutants() {
     let rules: Vec<Rule> = all.iter().map(|list| list[0].rule).collect();
     assert_eq!(rules.len(), 8);
     for (n, list) in all.iter().enumerate() {
-        assert!(list.iter().all(|m| m.rule as usize == n + 1 && !list.is_empty()));
+        assert!(list
+            .iter()
+            .all(|m| m.rule as usize == n + 1 && !list.is_empty()));
     }
 }

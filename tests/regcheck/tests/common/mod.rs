@@ -36,7 +36,9 @@ pub fn assemble(sources: &[(&'static str, String)]) -> Result<Vec<u8>, String> {
         text.push_str(source);
     }
     let mut stdin = cc.stdin.take().expect("a pipe");
-    stdin.write_all(text.as_bytes()).expect("cc reads its input");
+    stdin
+        .write_all(text.as_bytes())
+        .expect("cc reads its input");
     drop(stdin);
     let output = cc.wait_with_output().expect("cc ends");
     if !output.status.success() {

@@ -65,6 +65,10 @@ mutants! {
         "	movdqu		%xmm0, (DST)\n" => "	movdqu		%xmm0, -16(DST)\n";
     "the text's length may wrap around", "xts.S", "tresor_aesni_xts128_dec":
         "	cmp		$128, LEN\n	jb		.Lstore_some\\@\n" => "	test		$1, LEN\n	jnz		.Lstore_some\\@\n";
+    "the text's length is only counted in 32 bits", "xts.S", "tresor_aesni_xts256_enc":
+        "	sub		$128, LEN\n	jnz		.Lstart\\@\n" => "	sub		$128, %r9d\n	jnz		.Lstart\\@\n";
+    "a round key is shifted away by a register and stored", "xts.S", "tresor_aesni_xts256_enc":
+        "	movdqu		%xmm0, (DST)\n" => "	pxor		%xmm1, %xmm1\n	psllq		%xmm1, %xmm9\n	movdqu		%xmm9, (DST)\n";
     "a secret is stored into the share's line", "xts.S", "tresor_aesni_check":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	movdqu		%xmm13, 32(SHARE)\n";
     "a secret is stored into the source", "xts.S", "tresor_aesni_xts256_enc":
@@ -165,11 +169,15 @@ mutants! {
     "one register is not wiped", "frame.S", "tresor_aesni_xts256_enc":
         ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" => ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14\n";
     "one register is not wiped on the way of a failed check", "xts.S", "tresor_aesni_give_pad":
-        "\\wrong:\n	WIPE\n" => "\\wrong:\n	movdqa		%xmm8, %xmm9\n	WIPE\n	movdqa		%xmm9, %xmm9\n	.purgem WIPE\n	.macro WIPE\n.irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n	pxor %xmm\\i, %xmm\\i\n.endr\n	.endm\n";
+        "\\wrong:\n	WIPE\n"
+        => "\\wrong:\n.irp i, 0,1,2,3,4,5,6,7,8,10,11,12,13,14,15\n	pxor		%xmm\\i, %xmm\\i\n.endr\n";
     "nothing is wiped on the way of a failed check", "xts.S", "tresor_aesni_xts128_dec":
         "\\wrong:\n	WIPE\n" => "\\wrong:\n";
     "a register is filled again after the wipe", "key.S", "tresor_aesni_peek_check":
         "	movdqu		%xmm0, (%rsi)\n	WIPE\n" => "	movdqu		%xmm0, (%rsi)\n	WIPE\n	movdqu		(%rdi), %xmm7\n";
+    "a secret that was shifted by a public register is not wiped", "frame.S", "tresor_aesni_xts256_enc":
+        ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n	pxor		%xmm\\i, %xmm\\i\n.endr\n"
+        => ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14\n	pxor		%xmm\\i, %xmm\\i\n.endr\n	psllq		%xmm0, %xmm15\n";
     "the upper half of a ymm register is not wiped", "xts.S", "tresor_aesni_xts256_enc":
         "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	vinserti128	$1, %xmm9, %ymm9, %ymm9\n.Lstart";
     "the top of a zmm register is not wiped", "xts.S", "tresor_aesni_xts128_enc":
@@ -231,7 +239,7 @@ mutants! {
 mutants! {
     /// Rule 7.
     PLACEMENT: Placement;
-    "the code can be traced", "frame.S", "tresor_aesni_check": ".noinstr.text" => ".text.engine";
+    "the code can be traced", "frame.S", "tresor_aesni_check": ".pushsection .noinstr.text" => ".pushsection .text.engine";
     "an alternative may change an instruction", "frame.S", "tresor_aesni_xts256_enc":
         "	test		%r11, %r11\n	jnz		.Lload\\@\n"
         => "	test		%r11, %r11\n	jnz		.Lload\\@\n	.pushsection .altinstructions, \"a\"\n	.long .Lload_shut\\@ - .\n	.popsection\n";
@@ -252,14 +260,18 @@ mutants! {
     "a routine has no contract", "key.S", "tresor_aesni_peek":
         "	.globl		tresor_windows_end\n"
         => "	.globl		tresor_windows_end\n	ROUTINE tresor_aesni_peek\n	RETURN\n	END_ROUTINE tresor_aesni_peek\n";
-    "a contract has no routine", "frame.S", "wipe": "	.globl		\\name\n	.type" => "	.ifnc \\name, tresor_aesni_wipe\n	.globl		\\name\n	.endif\n	.type";
+    "a contract has no routine", "key.S", "slot_key":
+        "	ROUTINE		tresor_aesni_slot_key\n	TWO_BLOCKS	%rdx, .Lslot_key_wrong\n	movdqu		%xmm1, 0(%rcx)\n	movdqu		%xmm2, 16(%rcx)\n	LEAVE		.Lslot_key_wrong\n	END_ROUTINE	tresor_aesni_slot_key\n" => "";
+    "the table of returns names another instruction", "frame.S", "tresor_aesni_wipe":
+        "	CLEAR_DR\n	RETURN\n"
+        => "	CLEAR_DR\n	RETURN\n	.pushsection .return_sites, \"a\"\n	.long tresor_aesni_wipe + 6 - .\n	.popsection\n";
 }
 
 mutants! {
     /// Rule 8.
     CHECK_FIRST: CheckFirst;
     "the check value is not compared", "xts.S", "tresor_aesni_xts256_dec":
-        "	jnz		\\wrong\n" => "	jnz		\\wrong\n\\wrong\\()_never:\n	.set unused, 0\n";
+        "	jnz		\\wrong\n" => "";
     "long requests go around the comparison", "xts.S", "tresor_aesni_xts256_enc":
         "	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n.endm\n\n// xmm9 := K1, xmm1 := K2 of XTS-AES-128"
         => "	cmp		$4096, LEN\n	jae		.Laround\\@\n	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n.Laround\\@:\n.endm\n\n// xmm9 := K1, xmm1 := K2 of XTS-AES-128";
