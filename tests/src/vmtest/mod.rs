@@ -13,7 +13,7 @@ mod buffers;
 mod command_line;
 mod contract;
 mod debuggers;
-mod disks;
+pub mod disks;
 mod endings;
 mod harness;
 mod hotplug;
