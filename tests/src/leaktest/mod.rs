@@ -33,11 +33,19 @@
 pub mod bench;
 pub mod cell;
 pub mod load;
+pub mod log;
 pub mod ram;
 pub mod report;
 pub mod runner;
+pub mod stores;
 
+mod hotplug;
 mod idle;
+mod io;
+mod keys;
+mod nmis;
+mod prints;
+mod stops;
 
 use anyhow::Result;
 use tresor_qemu::VmConfig;
@@ -72,7 +80,15 @@ pub struct Scenario {
 const RAM: &[Oracle] = &[Oracle::Secrets, Oracle::Schedules];
 
 /// Every file's scenarios, in the order of the matrix's rows.
-const GROUPS: &[&[Scenario]] = &[idle::SCENARIOS];
+const GROUPS: &[&[Scenario]] = &[
+    idle::SCENARIOS,
+    io::SCENARIOS,
+    keys::SCENARIOS,
+    nmis::SCENARIOS,
+    prints::SCENARIOS,
+    hotplug::SCENARIOS,
+    stops::SCENARIOS,
+];
 
 /// All scenarios.
 pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
