@@ -2,6 +2,7 @@
 
 //! One virtual machine.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -10,11 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine as _;
+use flate2::read::GzDecoder;
 
 use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
-use crate::{Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::store_watch::StoreWatch;
+use crate::{symbols, Accel, DebugRegisters, Output, Prompt, Qmp};
 
 /// How long a command may take unless the caller says otherwise.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -42,6 +45,7 @@ pub struct Vm {
     ram: Ram,
     accel: Accel,
     stopped: bool,
+    watch: Option<StoreWatch>,
 }
 
 impl Vm {
@@ -52,6 +56,7 @@ impl Vm {
         console: Console,
         ram: Ram,
         accel: Accel,
+        watch: Option<StoreWatch>,
     ) -> Self {
         Self {
             shell,
@@ -61,6 +66,7 @@ impl Vm {
             ram,
             accel,
             stopped: false,
+            watch,
         }
     }
 
@@ -185,6 +191,23 @@ impl Vm {
         self.qmp.debug_registers()
     }
 
+    /// The watch over every store, for a VM that [`crate::VmConfig::watch_stores`] was asked for.
+    ///
+    /// Each call first asks the running guest for its symbols, if its modules have changed. What
+    /// a module did that came and went between two calls has addresses instead of names.
+    ///
+    /// # Errors
+    /// If the VM was started without it, or the guest does not answer.
+    pub fn store_watch(&mut self) -> Result<&mut StoreWatch> {
+        let watch = self.watch.as_mut().context(
+            "nobody watches the stores of this VM: start it with VmConfig::watch_stores",
+        )?;
+        if !self.stopped && self.child.0.try_wait()?.is_none() {
+            read_symbols(&mut self.shell, watch)?;
+        }
+        Ok(watch)
+    }
+
     /// Stops all CPUs.
     ///
     /// # Errors
@@ -279,6 +302,29 @@ impl DeadRam {
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
+}
+
+fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
+    let mut ask = |command: &str| {
+        let output = shell.run(command, Input::None, COMMAND_LIMIT)?;
+        succeeded(command, &output)?;
+        Ok::<_, anyhow::Error>(output.text())
+    };
+    let modules = ask(symbols::MODULES)?;
+    if watch.symbols.are_current(&modules) {
+        return Ok(());
+    }
+    let packed = BASE64
+        .decode(ask(symbols::KALLSYMS)?)
+        .context("the kernel's symbols came back damaged")?;
+    let mut lines = String::new();
+    GzDecoder::new(&packed[..])
+        .read_to_string(&mut lines)
+        .context("the kernel's symbols came back damaged")?;
+    if let Some(kernel) = watch.symbols.read(&modules, &lines)? {
+        watch.set_kernel(kernel)?;
+    }
+    Ok(())
 }
 
 fn succeeded(command: &str, output: &Output) -> Result<()> {
