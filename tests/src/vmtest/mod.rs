@@ -134,9 +134,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "store-watch",
         machine: stores::machine,
-        tests: tests![
-            stores::every_store_of_a_stock_volume_key_is_seen,
-        ],
+        tests: tests![stores::every_store_of_a_stock_volume_key_is_seen,],
     },
     Scenario {
         name: "endings",

@@ -53,7 +53,10 @@ pub(super) fn every_store_of_a_stock_volume_key_is_seen(guest: &mut Guest) -> Re
         .add_secret("the stock key", &key, Forms::Xts)?;
     guest.ram_disk()?;
     let opened = guest.try_open_volume("stock", "aes-xts-plain64", &key, RAM_DISK, INLINE)?;
-    ensure!(opened.is_ok(), "the stock volume was not opened: {opened:?}");
+    ensure!(
+        opened.is_ok(),
+        "the stock volume was not opened: {opened:?}"
+    );
     guest.fill("/dev/mapper/stock", 7)?;
     let report = guest.vm.store_watch()?.report()?;
     show("a stock volume", &report);
