@@ -16,7 +16,7 @@ use crate::shell::Shell;
 use crate::spawn::spawn;
 use crate::store_watch::{plugin, StoreWatch};
 use crate::vm::{Process, Vm};
-use crate::{target_dir, Accel, Cache, Initramfs, Qmp};
+use crate::{symbols, target_dir, Accel, Cache, Initramfs, Qmp};
 
 /// A virtio disk of the guest, backed by a raw image.
 #[derive(Clone, Debug)]
@@ -210,6 +210,15 @@ impl VmConfig {
         let complaints = folder.join("qemu.log");
         File::create(console.path()).context("cannot make the file of the kernel's log")?;
 
+        let symbols_file = folder.join("symbols.img");
+        let mut drives = self.drives;
+        if self.watch_stores {
+            File::create(&symbols_file)
+                .and_then(|file| file.set_len(symbols::DRIVE_SIZE))
+                .with_context(|| format!("cannot make {}", symbols_file.display()))?;
+            drives.push(Drive::new(symbols::DRIVE, &symbols_file));
+        }
+
         let ram = Ram::new(self.memory_mib)?;
         let (shell, shell_end) = UnixStream::pair()?;
         let (control, control_end) = UnixStream::pair()?;
@@ -257,7 +266,7 @@ impl VmConfig {
         if !self.reboots {
             qemu.arg("-no-reboot");
         }
-        for (i, drive) in self.drives.iter().enumerate() {
+        for (i, drive) in drives.iter().enumerate() {
             ensure!(
                 drive.serial.len() <= 20,
                 "the serial {:?} is too long",
@@ -295,7 +304,9 @@ impl VmConfig {
         let child = Process(spawn(qemu, inherited)?);
         // QEMU holds the other ends alone from here on, so that its end closes the lines.
         drop((shell_end, control_end));
-        let watch = watch.map(|(ours, _)| StoreWatch::new(ours)).transpose()?;
+        let watch = watch
+            .map(|(ours, _)| StoreWatch::new(ours, symbols_file))
+            .transpose()?;
         let qmp = Qmp::connect(control).with_context(|| {
             let said = fs::read_to_string(&complaints).unwrap_or_default();
             format!("QEMU did not start: {}", said.trim())

@@ -60,5 +60,5 @@ pub use qapi::qmp;
 pub use qmp_session::Qmp;
 pub use registers::DebugRegisters;
 pub use shell::{Hang, Output, Prompt};
-pub use store_watch::{Forms, Hit, ShareLine, StoreReport, StoreWatch};
+pub use store_watch::{allowed_reasons, Forms, Hit, ShareLine, StoreReport, StoreWatch};
 pub use vm::{DeadRam, Vm};

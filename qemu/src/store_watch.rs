@@ -49,6 +49,15 @@ pub(crate) fn plugin() -> Result<PathBuf> {
     )
 }
 
+/// The reasons on the list of justified transients, for a test that each of them is needed.
+///
+/// # Errors
+/// If the list is not understood.
+pub fn allowed_reasons() -> Result<Vec<String>> {
+    let list = Allowed::list()?;
+    Ok(list.entries().iter().map(|e| e.reason.clone()).collect())
+}
+
 /// Every store of a guest under watch, from power-on.
 ///
 /// The plugin sees each store when it is executed; what a caller of this has observed of the guest
@@ -58,16 +67,19 @@ pub struct StoreWatch {
     answers: BufReader<UnixStream>,
     allowed: Allowed,
     pub(crate) symbols: Symbols,
+    /// The image of the drive on which the guest hands them over.
+    pub(crate) symbols_file: PathBuf,
 }
 
 impl StoreWatch {
-    pub(crate) fn new(stream: UnixStream) -> Result<Self> {
+    pub(crate) fn new(stream: UnixStream, symbols_file: PathBuf) -> Result<Self> {
         stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(Self {
             answers: BufReader::new(stream.try_clone()?),
             requests: stream,
             allowed: Allowed::list()?,
             symbols: Symbols::default(),
+            symbols_file,
         })
     }
 

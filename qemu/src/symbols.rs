@@ -5,21 +5,24 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use tresor_storewatch::wire::Kernel;
 
-/// Addresses from here on are the kernel's.
-const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
+/// Addresses from here on are the kernel's, whatever the number of page table levels.
+const KERNEL_HALF: u64 = 1 << 63;
 /// A function is smaller; what is further behind a symbol has none.
 const LONGEST: u64 = 1 << 20;
 
-/// Prints what [`Symbols::read`] reads: the modules that are loaded.
+/// Prints the modules that are loaded.
 pub(crate) const MODULES: &str = "cat /proc/modules";
-/// Prints all functions of kernel and modules and the few variables needed, compressed: the serial
-/// line is slow.
+/// The drive on which the guest hands over its symbols: they are some megabytes, which would take
+/// a minute over the serial line.
+pub(crate) const DRIVE: &str = "store-watch";
+/// Bytes of that drive: the symbols of a kernel with all its modules are not half of it.
+pub(crate) const DRIVE_SIZE: u64 = 64 << 20;
+/// Writes the symbols to it.
 pub(crate) const KALLSYMS: &str =
-    "grep -E ' [tTwW] | (const_current_task|current_task|init_task)$' /proc/kallsyms | \
-     cut -d ' ' -f 1,3- | gzip -1 | base64 -w 0";
+    "(cat /proc/kallsyms && echo end) | dd of=/dev/disk/store-watch bs=64k conv=fsync 2>/dev/null";
 
 /// Symbols of the kernel and its modules. Those of modules that are gone stay until another takes
 /// their place: what they stored may be asked for later.
@@ -35,16 +38,25 @@ impl Symbols {
         !self.by_address.is_empty() && names(&self.modules).eq(names(modules))
     }
 
-    /// Takes in the lines `address name [module]`, and returns where to find the current task.
+    /// Takes in the lines `address type name [module]` up to `end`, and returns where to find the
+    /// current task.
     ///
     /// # Errors
     /// If they are not understood, or hide the addresses.
-    pub(crate) fn read(&mut self, modules: &str, lines: &str) -> Result<Option<Kernel>> {
+    pub(crate) fn read(&mut self, modules: &str, lines: &[u8]) -> Result<Option<Kernel>> {
         let mut symbols = Vec::new();
         let (mut current_task, mut init_task) = (None, None);
-        for line in lines.lines() {
+        let mut complete = false;
+        for line in lines.split(|&byte| byte == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            if line == "end" {
+                complete = true;
+                break;
+            }
             let mut words = line.split_ascii_whitespace();
-            let (Some(address), Some(name)) = (words.next(), words.next()) else {
+            let (Some(address), Some(kind), Some(name)) =
+                (words.next(), words.next(), words.next())
+            else {
                 continue;
             };
             let address = u64::from_str_radix(address, 16)
@@ -53,13 +65,18 @@ impl Symbols {
             match name {
                 "const_current_task" | "current_task" => current_task = Some(address),
                 "init_task" => init_task = Some(address),
+                _ if !matches!(kind, "t" | "T" | "w" | "W") => {}
                 _ => {
                     let module = module.map(|m| m.trim_matches(['[', ']']));
                     symbols.push((address, Label { name, module }.to_string()));
                 }
             }
         }
-        anyhow::ensure!(
+        ensure!(
+            complete,
+            "the guest's symbols did not arrive on the drive {DRIVE}: is virtio_blk loaded?"
+        );
+        ensure!(
             symbols.iter().any(|(address, _)| *address >= KERNEL_HALF),
             "/proc/kallsyms names no address: the shell is not root's, or kptr_restrict is 2"
         );
@@ -140,11 +157,13 @@ mod tests {
     use super::*;
 
     const MODULES: &str = "tresor 61440 0 - Live 0xffffffffc0201000 (O)\n";
-    const LINES: &str = "ffffffff81000100 memcpy\n\
-                         ffffffff81000200 memset\n\
-                         ffffffff82a00000 init_task\n\
-                         ffffffff83000040 current_task\n\
-                         ffffffffc0201040 tresor_aesni_arm\t[tresor]\n";
+    const LINES: &[u8] = b"ffffffff81000100 T memcpy\n\
+                           ffffffff81000104 d no_function\n\
+                           ffffffff81000200 T memset\n\
+                           ffffffff82a00000 D init_task\n\
+                           ffffffff83000040 A current_task\n\
+                           ffffffffc0201040 t tresor_aesni_arm\t[tresor]\n\
+                           end\nleft from before";
 
     #[test]
     fn instructions_are_named_by_function_and_module_or_process() {
@@ -170,16 +189,24 @@ mod tests {
         let mut symbols = Symbols::default();
         symbols.read(MODULES, LINES).unwrap();
         let modules = "other 8192 0 - Live 0xffffffffc0200000 (O)\n";
-        let lines = "ffffffff81000100 memcpy\nffffffffc0200800 other_init\t[other]\n";
+        let lines = b"ffffffff81000100 T memcpy\nffffffffc0200800 t other_init\t[other]\nend\n";
         symbols.read(modules, lines).unwrap();
         let name = symbols.name(0xffff_ffff_c020_1050, "");
         assert_eq!(name, "other:other_init+0x850");
     }
 
     #[test]
+    fn a_list_without_its_end_is_an_error() {
+        let error = Symbols::default()
+            .read("", b"ffffffff81000100 T memcpy\n")
+            .unwrap_err();
+        assert!(error.to_string().contains("did not arrive"), "{error}");
+    }
+
+    #[test]
     fn hidden_addresses_are_an_error() {
         let error = Symbols::default()
-            .read("", "0000000000000000 memcpy\n")
+            .read("", b"0000000000000000 T memcpy\nend\n")
             .unwrap_err();
         assert!(error.to_string().contains("kptr_restrict"), "{error}");
     }

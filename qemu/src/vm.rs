@@ -2,7 +2,7 @@
 
 //! One virtual machine.
 
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine as _;
-use flate2::read::GzDecoder;
 
 use crate::console::Console;
 use crate::memory::Ram;
@@ -306,7 +305,7 @@ impl DeadRam {
 
 fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
     let mut ask = |command: &str| {
-        let output = shell.run(command, Input::None, COMMAND_LIMIT)?;
+        let output = shell.run(command, Input::None, BOOT_LIMIT)?;
         succeeded(command, &output)?;
         Ok::<_, anyhow::Error>(output.text())
     };
@@ -314,13 +313,13 @@ fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
     if watch.symbols.are_current(&modules) {
         return Ok(());
     }
-    let packed = BASE64
-        .decode(ask(symbols::KALLSYMS)?)
-        .context("the kernel's symbols came back damaged")?;
-    let mut lines = String::new();
-    GzDecoder::new(&packed[..])
-        .read_to_string(&mut lines)
-        .context("the kernel's symbols came back damaged")?;
+    ask(symbols::KALLSYMS)?;
+    let lines = fs::read(&watch.symbols_file).with_context(|| {
+        format!(
+            "cannot read the guest's symbols in {}",
+            watch.symbols_file.display()
+        )
+    })?;
     if let Some(kernel) = watch.symbols.read(&modules, &lines)? {
         watch.set_kernel(kernel)?;
     }

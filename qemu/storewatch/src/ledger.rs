@@ -226,7 +226,12 @@ impl Ledger {
                 self.records[place.record].resident = true;
             }
         }
-        (self.records.clone(), self.omitted)
+        // A store that ran while RAM was searched may have been found before it was checked.
+        let stays = |hit: &&RawHit| hit.by != By::Unseen || hit.resident;
+        (
+            self.records.iter().filter(stays).cloned().collect(),
+            self.omitted,
+        )
     }
 }
 

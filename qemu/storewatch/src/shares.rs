@@ -79,6 +79,21 @@ impl Shares {
         Some(value)
     }
 
+    /// Whether a run of the newest value of a CPU's share is one of no value before it.
+    pub fn is_new(&self, cpu: u32, run: &Run) -> bool {
+        let line = self.lines.iter().find(|line| line.place.cpu == cpu);
+        let Some((newest, before)) = line.and_then(|line| {
+            let newest = line.values.back()?;
+            Some((newest, line.values.iter().rev().skip(1)))
+        }) else {
+            return false;
+        };
+        let span = run.offset..run.offset + run.len;
+        before
+            .map(|value| &value[span.clone()])
+            .all(|old| old != &newest[span.clone()])
+    }
+
     /// Runs of any of the values, as [`Needles::runs`] finds them, with the CPU whose share it is.
     pub fn runs(&self, bytes: &[u8], from: usize, to: usize) -> Vec<(u32, Run)> {
         let mut runs = Vec::new();

@@ -286,6 +286,9 @@ impl Watch {
             let (bytes, first) = self.surroundings(&store);
             let at = (store.address - first) as usize;
             for run in shares::runs_of(&value, &bytes, at, at + store.size) {
+                if !locked(&self.shares).is_new(owner, &run) {
+                    continue;
+                }
                 let (what, name) = (What::Share(owner), shares::name(owner));
                 let hit = found(what, name, run, &bytes, &store, at);
                 let culprit = Culprit {

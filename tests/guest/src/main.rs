@@ -9,6 +9,7 @@ mod breakpoints;
 mod device;
 mod disk;
 mod race;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +40,8 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         reads or writes the pattern with O_DIRECT
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  stores [hold=PATH]
+        copies secrets from standard input with stores of all kinds
 
 PATH of hold= is made once there is something to hold, and waited for until somebody removes it.
 ";
@@ -135,6 +138,7 @@ fn run() -> Result<()> {
         "perf" => breakpoints::perf(),
         "disk" => disk::run(&args),
         "race" => race::run(&args),
+        "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
 }

@@ -18,8 +18,8 @@ const NAME: usize = 16;
 const FIRST: &[u8] = b"swapper/0\0";
 /// A task is smaller than this.
 const TASK: usize = 16 << 10;
-/// Addresses from here on are the kernel's.
-const KERNEL_HALF: u64 = 0xffff_8000_0000_0000;
+/// Addresses from here on are the kernel's, whatever the number of page table levels.
+const KERNEL_HALF: u64 = 1 << 63;
 
 /// What is known about tasks.
 #[derive(Default)]
