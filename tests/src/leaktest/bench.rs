@@ -174,10 +174,10 @@ impl Bench {
     /// Waits until every online CPU holds the key.
     ///
     /// # Errors
-    /// If one does not within ten seconds.
+    /// If one does not within a minute.
     pub fn all_armed(&mut self) -> Result<()> {
         self.guest
-            .wait(Duration::from_secs(10), "armed CPUs", |guest| {
+            .wait(Duration::from_secs(60), "armed CPUs", |guest| {
                 let status = guest.ensure_state(STATE_ARMED)?;
                 Ok(status.cpus_armed == status.cpus_online)
             })
@@ -221,7 +221,7 @@ impl Bench {
     /// Keeps both volumes busy.
     ///
     /// # Errors
-    /// If there is no I/O within two minutes.
+    /// If there is no I/O within five minutes.
     pub fn work(&mut self) -> Result<Load> {
         Load::start(&mut self.guest, &[TRESOR, STOCK])
     }

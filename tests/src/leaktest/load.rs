@@ -46,12 +46,12 @@ impl Background {
     /// Stops it and waits for its end; what it printed.
     ///
     /// # Errors
-    /// If it takes more than three minutes.
+    /// If it takes more than five minutes.
     pub fn stop(self, guest: &mut Guest) -> Result<String> {
         let run = format!("/run/{}", self.name);
         guest.vm.check_for(
             &format!("touch {run}.stop; while [ -e {run}.runs ]; do usleep 50000; done"),
-            Duration::from_secs(180),
+            Duration::from_secs(300),
         )?;
         guest.vm.check(&format!("cat {run}.out"))
     }
@@ -66,7 +66,7 @@ impl Load {
     /// Starts a loop for each of these volumes, and waits until each was written and read.
     ///
     /// # Errors
-    /// If there is no I/O within two minutes, or the guest hangs.
+    /// If there is no I/O within five minutes, or the guest hangs.
     pub fn start(guest: &mut Guest, names: &[&'static str]) -> Result<Self> {
         let mut loops = Vec::new();
         for (seed, &name) in (100..).zip(names) {
@@ -82,12 +82,12 @@ impl Load {
     /// Waits until each volume was written and read `rounds` times more.
     ///
     /// # Errors
-    /// If that takes longer than two minutes, or the guest hangs.
+    /// If that takes longer than five minutes, or the guest hangs.
     pub fn wait(&mut self, guest: &mut Guest, rounds: usize) -> Result<()> {
         for (name, _) in &self.loops {
             let count = format!("wc -l </run/load.{name}.out");
             let wanted = guest.vm.check(&count)?.parse::<usize>()? + 2 * rounds;
-            guest.wait(Duration::from_secs(120), "I/O on every volume", |guest| {
+            guest.wait(Duration::from_secs(300), "I/O on every volume", |guest| {
                 Ok(guest.vm.check(&count)?.parse::<usize>()? >= wanted)
             })?;
         }

@@ -59,7 +59,7 @@ impl Bench {
     /// How long the kernel's log is now, with all that it still has to print.
     ///
     /// # Errors
-    /// If it cannot be read, or the console is not done within a minute.
+    /// If it cannot be read, or the console is not done within three minutes.
     pub fn log_length(&mut self) -> Result<usize> {
         self.log_since(0).map(|log| log.len())
     }
@@ -74,7 +74,7 @@ impl Bench {
         let end = format!("leaktest: end {}", self.ends);
         self.guest.vm.check(&format!("echo '{end}' >/dev/kmsg"))?;
         let console = self.guest.vm.console();
-        console.wait_for(&end, Duration::from_secs(60))?;
+        console.wait_for(&end, Duration::from_secs(180))?;
         Ok(console.text()?.get(from..).unwrap_or_default().to_owned())
     }
 }
