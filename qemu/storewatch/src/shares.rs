@@ -2,10 +2,11 @@
 
 //! Follows DR_c = M xor S_c of each CPU through its refreshes.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
-use crate::filter::Counts;
-use crate::forms::Form;
+use crate::filter::{sample, Counts, STRIDE};
+use crate::forms::{Form, MIN_RUN};
 use crate::needles::{samples, Needles, Run};
 use crate::ram::Ram;
 use crate::wire::ShareLine;
@@ -21,6 +22,8 @@ const KEPT: usize = 24;
 pub struct Shares {
     m: [u8; SHARE],
     lines: Vec<Line>,
+    /// How often each sample is in a value: most stores that the filter lets through have none.
+    samples: HashMap<u64, u32>,
 }
 
 struct Line {
@@ -41,6 +44,7 @@ impl Shares {
         *self = Self {
             m,
             lines: places.into_iter().map(line).collect(),
+            samples: HashMap::new(),
         };
     }
 
@@ -71,11 +75,22 @@ impl Shares {
         }
         if line.values.len() == KEPT {
             if let Some(old) = line.values.pop_front() {
-                samples(&old).for_each(|(_, sample)| filter.remove(sample));
+                for (_, sample) in samples(&old) {
+                    filter.remove(sample);
+                    if let Entry::Occupied(mut count) = self.samples.entry(sample) {
+                        *count.get_mut() -= 1;
+                        if *count.get() == 0 {
+                            count.remove();
+                        }
+                    }
+                }
             }
         }
         line.values.push_back(value);
-        samples(&value).for_each(|(_, sample)| filter.insert(sample));
+        for (_, sample) in samples(&value) {
+            filter.insert(sample);
+            *self.samples.entry(sample).or_default() += 1;
+        }
         Some(value)
     }
 
@@ -97,6 +112,11 @@ impl Shares {
     /// Runs of any of the values, as [`Needles::runs`] finds them, with the CPU whose share it is.
     pub fn runs(&self, bytes: &[u8], from: usize, to: usize) -> Vec<(u32, Run)> {
         let mut runs = Vec::new();
+        let near = from.saturating_sub(MIN_RUN)..(to + STRIDE).min(bytes.len());
+        let any = |at| sample(bytes, at).is_some_and(|sample| self.samples.contains_key(&sample));
+        if !near.into_iter().any(any) {
+            return runs;
+        }
         for line in &self.lines {
             for value in &line.values {
                 let found = runs_of(value, bytes, from, to);

@@ -87,7 +87,7 @@ impl Watch {
             following: AtomicBool::new(false),
             // A pair of XTS keys with all round keys sets 3000 bits.
             filter: Bits::new(21),
-            share_filter: Counts::new(16),
+            share_filter: Counts::new(19),
             word_filter: Bits::new(18),
             lines,
             needles: RwLock::default(),
