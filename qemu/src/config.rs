@@ -222,7 +222,9 @@ impl VmConfig {
         let ram = Ram::new(self.memory_mib)?;
         let (shell, shell_end) = UnixStream::pair()?;
         let (control, control_end) = UnixStream::pair()?;
+        let (gdb, gdb_end) = UnixStream::pair()?;
         let (shell_fd, control_fd) = (shell_end.as_raw_fd(), control_end.as_raw_fd());
+        let gdb_fd = gdb_end.as_raw_fd();
 
         let mut qemu = cache.qemu();
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none"])
@@ -257,6 +259,8 @@ impl VmConfig {
             .arg("-chardev")
             .arg(format!("socket,id=control,fd={control_fd}"))
             .args(["-mon", "chardev=control,mode=control"])
+            .arg("-chardev")
+            .arg(format!("socket,id=gdb,fd={gdb_fd}"))
             .arg("-kernel")
             .arg(&cache.vmlinuz)
             .arg("-initrd")
@@ -287,7 +291,7 @@ impl VmConfig {
             true => Some(UnixStream::pair()?),
             false => None,
         };
-        let mut inherited = vec![ram.raw_fd(), shell_fd, control_fd];
+        let mut inherited = vec![ram.raw_fd(), shell_fd, control_fd, gdb_fd];
         if let Some((_, end)) = &watch {
             qemu.arg("-plugin").arg(format!(
                 "{},ram={},control={}",
@@ -303,7 +307,7 @@ impl VmConfig {
             .stderr(File::create(&complaints).context("cannot make the file of QEMU's messages")?);
         let child = Process(spawn(qemu, inherited)?);
         // QEMU holds the other ends alone from here on, so that its end closes the lines.
-        drop((shell_end, control_end));
+        drop((shell_end, control_end, gdb_end));
         let watch = watch
             .map(|(ours, _)| StoreWatch::new(ours, symbols_file))
             .transpose()?;
@@ -312,7 +316,7 @@ impl VmConfig {
             format!("QEMU did not start: {}", said.trim())
         })?;
         let shell = Shell::new(shell, console.clone());
-        Ok(Vm::new(child, qmp, shell, console, ram, accel, watch))
+        Ok(Vm::new(child, qmp, shell, gdb, console, ram, accel, watch))
     }
 }
 

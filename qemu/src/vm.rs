@@ -3,6 +3,7 @@
 //! One virtual machine.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
 use crate::store_watch::StoreWatch;
-use crate::{symbols, Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::{symbols, Accel, DebugRegisters, Debugger, Output, Prompt, Qmp};
 
 /// How long a command may take unless the caller says otherwise: an emulated CPU whose stores are
 /// watched, on a host that does other things too, is slow.
@@ -24,6 +25,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(240);
 
 /// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// How much longer everything may take while every store is checked, on a loaded host.
+const WATCHED: u32 = 5;
 
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
@@ -40,6 +44,8 @@ impl Drop for Process {
 pub struct Vm {
     shell: Shell,
     qmp: Qmp,
+    /// Where a debugger attaches, until one has.
+    gdb: Option<UnixStream>,
     child: Process,
     console: Console,
     ram: Ram,
@@ -53,6 +59,7 @@ impl Vm {
         child: Process,
         qmp: Qmp,
         shell: Shell,
+        gdb: UnixStream,
         console: Console,
         ram: Ram,
         accel: Accel,
@@ -61,6 +68,7 @@ impl Vm {
         Self {
             shell,
             qmp,
+            gdb: Some(gdb),
             child,
             console,
             ram,
@@ -90,7 +98,7 @@ impl Vm {
     /// # Errors
     /// If the shell does not come up within five minutes.
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.shell.wait_ready(BOOT_LIMIT)
+        self.shell.wait_ready(self.limit(BOOT_LIMIT))
     }
 
     /// Runs a shell command as root and waits for its end, at most four minutes.
@@ -108,7 +116,15 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        let limit = self.limit(limit);
         self.shell.run(command, Input::None, limit)
+    }
+
+    fn limit(&self, usual: Duration) -> Duration {
+        match self.watch {
+            Some(_) => usual * WATCHED,
+            None => usual,
+        }
     }
 
     /// Runs a command that must succeed, and returns its output as text.
@@ -136,7 +152,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
-        self.shell.run(command, Input::Bytes(input), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Bytes(input), limit)
     }
 
     /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
@@ -147,8 +164,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
-        self.shell
-            .run(command, Input::Prompts(prompts), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Prompts(prompts), limit)
     }
 
     /// Runs a command as the unprivileged user 1000, without capabilities.
@@ -226,6 +243,22 @@ impl Vm {
         // Even a failed attempt may have set the CPUs going.
         self.stopped = false;
         self.qmp.cont()
+    }
+
+    /// Stops all CPUs, for a debugger to drive them; once in the life of a VM.
+    ///
+    /// # Errors
+    /// If a debugger was attached before, the VM is not emulated, or QEMU does not answer.
+    pub fn debugger(&mut self) -> Result<Debugger<'_>> {
+        let line = self.gdb.take();
+        let line = line.context("a debugger was attached to this VM before: boot another")?;
+        Debugger::attach(self, line)
+    }
+
+    /// Takes note that the CPUs were stopped, or are about to run, otherwise than by
+    /// [`Vm::stop`] and [`Vm::cont`].
+    pub(crate) fn note_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// All of the stopped guest's RAM; the index is the guest-physical address.
@@ -306,7 +339,7 @@ impl DeadRam {
 
 fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
     let mut ask = |command: &str| {
-        let output = shell.run(command, Input::None, BOOT_LIMIT)?;
+        let output = shell.run(command, Input::None, BOOT_LIMIT * WATCHED)?;
         succeeded(command, &output)?;
         Ok::<_, anyhow::Error>(output.text())
     };

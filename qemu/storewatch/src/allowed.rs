@@ -51,7 +51,8 @@ impl Allowed {
                 entry.symbol
             );
             ensure!(
-                entry.symbol.trim_matches('*') != "" && entry.secret.trim_matches('*') != "",
+                !entry.symbol.trim_matches('*').is_empty()
+                    && !entry.secret.trim_matches('*').is_empty(),
                 "allowed.toml: an entry allows every symbol or every secret"
             );
         }

@@ -2,7 +2,6 @@
 
 //! Follows DR_c = M xor S_c of each CPU through its refreshes.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use crate::filter::{sample, Counts, STRIDE};
@@ -22,7 +21,7 @@ const KEPT: usize = 24;
 pub struct Shares {
     m: [u8; SHARE],
     lines: Vec<Line>,
-    /// How often each sample is in a value: most stores that the filter lets through have none.
+    /// How many values have each sample: the filter lets some per cent of all stores through.
     samples: HashMap<u64, u32>,
 }
 
@@ -77,10 +76,10 @@ impl Shares {
             if let Some(old) = line.values.pop_front() {
                 for (_, sample) in samples(&old) {
                     filter.remove(sample);
-                    if let Entry::Occupied(mut count) = self.samples.entry(sample) {
-                        *count.get_mut() -= 1;
-                        if *count.get() == 0 {
-                            count.remove();
+                    if let Some(count) = self.samples.get_mut(&sample) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.samples.remove(&sample);
                         }
                     }
                 }
@@ -92,6 +91,11 @@ impl Shares {
             *self.samples.entry(sample).or_default() += 1;
         }
         Some(value)
+    }
+
+    /// Whether any value has this sample.
+    pub fn has(&self, sample: u64) -> bool {
+        self.samples.contains_key(&sample)
     }
 
     /// Whether a run of the newest value of a CPU's share is one of no value before it.
@@ -111,20 +115,29 @@ impl Shares {
 
     /// Runs of any of the values, as [`Needles::runs`] finds them, with the CPU whose share it is.
     pub fn runs(&self, bytes: &[u8], from: usize, to: usize) -> Vec<(u32, Run)> {
-        let mut runs = Vec::new();
-        let near = from.saturating_sub(MIN_RUN)..(to + STRIDE).min(bytes.len());
-        let any = |at| sample(bytes, at).is_some_and(|sample| self.samples.contains_key(&sample));
-        if !near.into_iter().any(any) {
+        let mut runs: Vec<(u32, Run)> = Vec::new();
+        let mut places = from.saturating_sub(MIN_RUN - 1)..to + STRIDE - 1;
+        if !places.any(|at| sample(bytes, at).is_some_and(|it| self.has(it))) {
             return runs;
         }
         for line in &self.lines {
-            for value in &line.values {
-                let found = runs_of(value, bytes, from, to);
-                for run in found {
-                    let found = (line.place.cpu, run);
-                    if !runs.contains(&found) {
-                        runs.push(found);
-                    }
+            let cpu = line.place.cpu;
+            for run in line
+                .values
+                .iter()
+                .flat_map(|value| runs_of(value, bytes, from, to))
+            {
+                // Values in the middle of a refresh have words of both; the longest run says it all.
+                let inside = |(other_cpu, other): &(u32, Run), run: &Run| {
+                    *other_cpu == cpu
+                        && other.start <= run.start
+                        && run.start + run.len <= other.start + other.len
+                };
+                if !runs.iter().any(|other| inside(other, &run)) {
+                    runs.retain(|(other_cpu, other)| {
+                        *other_cpu != cpu || !inside(&(cpu, run), other)
+                    });
+                    runs.push((cpu, run));
                 }
             }
         }

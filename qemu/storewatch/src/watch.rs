@@ -46,14 +46,56 @@ struct Cpu {
     devices: AtomicU64,
     unknown: AtomicU64,
     history: Mutex<History>,
-    recent: Mutex<Recent>,
+    recent: Recent,
 }
 
-/// The last stores, since a share may be stored before S_c tells that it is one.
-#[derive(Default)]
+/// The last stores, since a share may be stored before S_c tells that it is one. Written and read by
+/// the CPU's own thread; atomic so that nothing worse than nonsense could come of another's look.
 struct Recent {
-    stores: Vec<Store>,
-    next: usize,
+    stores: Vec<[AtomicU64; 5]>,
+    next: AtomicU64,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self {
+            stores: (0..RECENT).map(|_| Default::default()).collect(),
+            next: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Recent {
+    #[inline(always)]
+    fn push(&self, store: &Store) {
+        let next = self.next.load(Ordering::Relaxed);
+        self.next.store(next + 1, Ordering::Relaxed);
+        let fields = [
+            store.address,
+            store.size as u64,
+            store.value as u64,
+            (store.value >> 64) as u64,
+            store.pc,
+        ];
+        for (slot, field) in self.stores[next as usize % RECENT].iter().zip(fields) {
+            slot.store(field, Ordering::Relaxed);
+        }
+    }
+
+    fn all(&self) -> Vec<Store> {
+        let get = |slot: &[AtomicU64; 5]| {
+            let [address, size, low, high, pc] =
+                std::array::from_fn(|i| slot[i].load(Ordering::Relaxed));
+            Store {
+                address,
+                size: (size as usize).min(16),
+                value: u128::from(low) | u128::from(high) << 64,
+                pc,
+            }
+        };
+        let stores = self.stores.iter().map(get);
+        stores.filter(|store| store.size != 0).collect()
+    }
 }
 
 /// Everything about one guest.
@@ -87,7 +129,7 @@ impl Watch {
             following: AtomicBool::new(false),
             // A pair of XTS keys with all round keys sets 3000 bits.
             filter: Bits::new(21),
-            share_filter: Counts::new(19),
+            share_filter: Counts::new(16),
             word_filter: Bits::new(18),
             lines,
             needles: RwLock::default(),
@@ -123,6 +165,26 @@ impl Watch {
         }
     }
 
+    /// Whether RAM holds what was stored. If not, another has been there since, or the caller has
+    /// the bytes in the wrong order.
+    #[inline(always)]
+    pub fn holds(&self, store: &Store) -> bool {
+        let Store { address, size, .. } = *store;
+        if address.saturating_add(16) > self.ram.len() {
+            let there = self.ram.get(address, size);
+            return there == store.value.to_le_bytes()[..size];
+        }
+        // SAFETY: 16 bytes follow.
+        let there = unsafe { self.ram.load16(address) };
+        (there ^ store.value) & low_bytes(size) == 0
+    }
+
+    /// Bytes of RAM: physical addresses from here on are devices'.
+    #[inline(always)]
+    pub fn ram_len(&self) -> u64 {
+        self.ram.len()
+    }
+
     #[inline(always)]
     fn is_suspicious(&self, cpu: usize, store: &Store) -> bool {
         let Store { address, size, .. } = *store;
@@ -130,13 +192,12 @@ impl Watch {
         if address < 16 || last + 32 > self.ram.len() {
             return true;
         }
-        if self.following.load(Ordering::Relaxed) {
-            self.remember(cpu, store);
+        let following = self.following.load(Ordering::Relaxed);
+        if following {
+            self.cpus[cpu % CPUS].recent.push(store);
         }
-        // SAFETY: 32 bytes and more follow.
-        let there = unsafe { self.ram.load16(address) };
         // Another CPU, or a device, may have been there since.
-        if (there ^ store.value) & low_bytes(size) != 0 {
+        if !self.holds(store) {
             return true;
         }
         let mut suspicious = self.lines.contains(address) | self.lines.contains(last);
@@ -146,7 +207,10 @@ impl Watch {
         while at < last + STRIDE as u64 {
             // SAFETY: `at` is at most 3 behind `last`, and 31 bytes follow that.
             let sample = unsafe { self.ram.load8(at) } & SAMPLE_MASK;
-            suspicious |= self.filter.may_contain(sample) | self.share_filter.may_contain(sample);
+            suspicious |= self.filter.may_contain(sample);
+            if following {
+                suspicious |= self.share_filter.may_contain(sample);
+            }
             at += STRIDE as u64;
         }
         if size >= WORD {
@@ -157,17 +221,6 @@ impl Watch {
             }
         }
         suspicious
-    }
-
-    fn remember(&self, cpu: usize, store: &Store) {
-        let mut recent = locked(&self.cpus[cpu % CPUS].recent);
-        let next = recent.next;
-        if recent.stores.len() < RECENT {
-            recent.stores.push(*store);
-        } else {
-            recent.stores[next] = *store;
-        }
-        recent.next = (next + 1) % RECENT;
     }
 
     /// Decides on a suspicious store with the exact tables.
@@ -281,7 +334,7 @@ impl Watch {
         let Some(value) = locked(&self.shares).update(owner, &self.ram, &self.share_filter) else {
             return;
         };
-        let recent = locked(&self.cpus[cpu % CPUS].recent).stores.clone();
+        let recent = self.cpus[cpu % CPUS].recent.all();
         for store in recent {
             let (bytes, first) = self.surroundings(&store);
             let at = (store.address - first) as usize;
@@ -421,7 +474,7 @@ impl Watch {
                         hits.push((What::Form(run.form), name, run));
                     }
                 }
-                if self.share_filter.may_contain(sample) {
+                if self.share_filter.may_contain(sample) && locked(&self.shares).has(sample) {
                     let runs = locked(&self.shares).runs(bytes, at, at + 1);
                     for (cpu, run) in runs {
                         hits.push((What::Share(cpu), shares::name(cpu), run));

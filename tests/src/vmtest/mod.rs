@@ -19,18 +19,21 @@ mod harness;
 pub(crate) mod hotplug;
 pub(crate) mod logs;
 mod losses;
+mod nmi_windows;
 mod nmis;
 mod open_volumes;
 mod races;
 mod refresh;
 mod refusals;
+mod share_windows;
 mod stores;
+mod strikes;
 mod users;
 mod volumes;
 mod wiping;
 
 use anyhow::Result;
-use tresor_qemu::VmConfig;
+use tresor_qemu::{Accel, VmConfig};
 
 use guest::Guest;
 
@@ -132,9 +135,21 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "nmi-windows",
+        machine: |usual| usual.accel(Accel::Tcg),
+        tests: tests![
+            nmi_windows::an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram
+        ],
+    },
+    Scenario {
         name: "store-watch",
         machine: stores::machine,
-        tests: tests![stores::every_store_of_a_stock_volume_key_is_seen,],
+        tests: tests![
+            stores::every_store_of_a_stock_volume_key_is_seen,
+            stores::a_secret_put_together_by_any_stores_is_seen,
+            stores::no_store_of_a_load_and_of_busy_volumes_holds_the_key,
+            stores::a_deliberate_spill_is_caught,
+        ],
     },
     Scenario {
         name: "endings",

@@ -119,6 +119,11 @@ extern "C" fn on_store(cpu: c_uint, info: MemInfo, address: u64, pc: *mut c_void
     }
 }
 
+/// The value with its bytes in the other order.
+fn reversed(store: &Store) -> u128 {
+    store.value.swap_bytes() >> (128 - 8 * store.size)
+}
+
 impl Plugin {
     /// # Safety
     /// `info` and the guest-virtual `address` are those of the store callback that is running.
@@ -126,12 +131,8 @@ impl Plugin {
     unsafe fn check(&self, cpu: usize, info: MemInfo, address: u64, pc: u64) {
         let process = || self.tasks.current(&self.qemu);
         // SAFETY: the caller's promise.
-        let ((size, mut value), place) =
+        let ((size, value), place) =
             unsafe { (self.qemu.value(info), self.qemu.place(info, address)) };
-        // SAFETY: the caller's promise.
-        if unsafe { self.qemu.is_big_endian(info) } {
-            value = value.swap_bytes() >> (128 - 8 * size);
-        }
         let mut store = Store {
             address: 0,
             size,
@@ -139,10 +140,23 @@ impl Plugin {
             pc,
         };
         match place {
-            Place::Device => return self.watch.count_device(cpu),
-            Place::Unknown => self.watch.store_nowhere(cpu, &store, &process),
-            Place::Ram(physical) => {
+            Place::At(physical) if physical >= self.watch.ram_len() => {
+                return self.watch.count_device(cpu);
+            }
+            // SAFETY: the caller's promise.
+            Place::Unknown => unsafe {
+                if self.qemu.is_big_endian(info) {
+                    store.value = reversed(&store);
+                }
+                self.watch.store_nowhere(cpu, &store, &process);
+            },
+            Place::At(physical) => {
                 store.address = physical;
+                // MOVBE is rare, and asking each time would cost as much as the rest.
+                // SAFETY: the caller's promise.
+                if !self.watch.holds(&store) && unsafe { self.qemu.is_big_endian(info) } {
+                    store.value = reversed(&store);
+                }
                 let in_page = address % PAGE;
                 let room = PAGE - in_page;
                 if size as u64 > room {
@@ -188,14 +202,14 @@ impl Plugin {
         let next = address + room as u64;
         // SAFETY: the caller's promise; the second page was written to as well.
         match unsafe { self.qemu.place(info, next) } {
-            Place::Ram(physical) => {
+            Place::At(physical) if physical < self.watch.ram_len() => {
                 let second = Store {
                     address: physical,
                     ..second
                 };
                 self.watch.store(cpu, second, &process);
             }
-            Place::Device => self.watch.count_device(cpu),
+            Place::At(_) => self.watch.count_device(cpu),
             Place::Unknown => self.watch.store_nowhere(cpu, &second, &process),
         }
     }

@@ -112,7 +112,6 @@ interface! {
     value: c"qemu_plugin_mem_get_value" unsafe extern "C" fn(MemInfo) -> MemValue;
     big_endian: c"qemu_plugin_mem_is_big_endian" unsafe extern "C" fn(MemInfo) -> bool;
     physical: c"qemu_plugin_get_hwaddr" unsafe extern "C" fn(MemInfo, u64) -> *mut c_void;
-    physical_is_io: c"qemu_plugin_hwaddr_is_io" unsafe extern "C" fn(*const c_void) -> bool;
     physical_address: c"qemu_plugin_hwaddr_phys_addr"
         unsafe extern "C" fn(*const c_void) -> u64;
     registers: c"qemu_plugin_get_registers" unsafe extern "C" fn() -> *mut Array;
@@ -128,9 +127,7 @@ interface! {
 /// Where a store went.
 pub enum Place {
     /// To this guest-physical address.
-    Ram(u64),
-    /// To a device.
-    Device,
+    At(u64),
     /// QEMU no longer knows.
     Unknown,
 }
@@ -210,10 +207,8 @@ impl Qemu {
             let handle = (self.physical)(info, address);
             if handle.is_null() {
                 Place::Unknown
-            } else if (self.physical_is_io)(handle) {
-                Place::Device
             } else {
-                Place::Ram((self.physical_address)(handle))
+                Place::At((self.physical_address)(handle))
             }
         }
     }
