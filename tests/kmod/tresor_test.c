@@ -6,6 +6,7 @@
  *   mark N      write MARK + i into DRi of CPU N, i = 0..3 (the control for prints of registers)
  *   clobber N   flip every bit of DR0 of CPU N
  *   warn        WARN() once more
+ *   oops        write to address 0; the kernel kills whoever asks, and this module stays
  *   scatter N   encrypt and decrypt N bytes with xts(tresor) in one request, in memory cut in odd
  *               ways; EBADMSG if any way gives another result. What they became can be read here.
  *   slab        leave the 32 bytes at offset 8 in freed slab memory, as a careless driver would
@@ -49,6 +50,15 @@ static void clobber(void *unused)
 
 	read_dr0(&value);
 	write_dr0(~value);
+}
+
+static void oops(void)
+{
+	unsigned long *nowhere = NULL;
+
+	/* The compiler may not see what it is, or it drops the store. */
+	OPTIMIZER_HIDE_VAR(nowhere);
+	WRITE_ONCE(*nowhere, 0);
 }
 
 /* Larger than what one section of the engine may process, and than a page. */
@@ -246,7 +256,7 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 {
 	char command[32] = {};
 	unsigned int cpu, bytes;
-	int ret;
+	int ret = 0;
 
 	if (len == SECRET_START + SECRET_SIZE)
 		return plant(from) ?: len;
@@ -260,6 +270,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = smp_call_function_single(cpu, clobber, NULL, 1);
 	else if (strstarts(command, "warn"))
 		ret = WARN(1, "tresor_test: asked for\n") ? 0 : -EIO;
+	else if (strstarts(command, "oops"))
+		oops();
 	else if (sscanf(command, "scatter %u", &bytes) == 1)
 		ret = scatter(bytes);
 	else
