@@ -8,7 +8,9 @@
 mod breakpoints;
 mod device;
 mod disk;
+mod memory;
 mod race;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,6 +39,11 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
         [raw=PATH] [io=N] [offset=N]
         reads or writes the pattern with O_DIRECT
+  memory bytes=N seed=N hold=PATH [walk=1]
+        keeps the pattern in memory, and with walk= touches all of it again and again
+  trace pid=N [at=HEX] [signal=N] [hold=PATH]
+        follows a process through every system call by ptrace, reads the debug registers at each,
+        counts, and sends the signal in the first ioctl of the number at=
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
 
@@ -111,11 +118,16 @@ pub(crate) fn hold(args: &Args) -> Result<()> {
     let Some(path) = args.get("hold").map(Path::new) else {
         return Ok(());
     };
-    fs::write(path, "").with_context(|| format!("cannot make {}", path.display()))?;
+    make_hold(path)?;
     while path.exists() {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Makes the file of `hold=`.
+pub(crate) fn make_hold(path: &Path) -> Result<()> {
+    fs::write(path, "").with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The error of the last call of libc.
@@ -134,6 +146,8 @@ fn run() -> Result<()> {
         "watch" => breakpoints::watch(&args),
         "perf" => breakpoints::perf(),
         "disk" => disk::run(&args),
+        "memory" => memory::run(&args),
+        "trace" => trace::run(&args),
         "race" => race::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
