@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         make_hold(path.as_ref())?;
     }
     let mut seen = Seen::default();
+    let mut again = false;
     loop {
         let status = match waitpid(None, Some(WaitPidFlag::__WALL)) {
             Err(Errno::ECHILD) => break,
@@ -56,7 +57,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let (thread, pass) = match status {
             WaitStatus::PtraceSyscall(thread) => {
                 if let Some(at) = at {
-                    let registers = ptrace::getregs(thread)?;
+                    let Ok(registers) = ptrace::getregs(thread) else {
+                        // It was killed meanwhile.
+                        continue;
+                    };
                     if registers.orig_rax == libc::SYS_ioctl as u64 && registers.rsi == at {
                         seen.hits += 1;
                         // At its entry: it runs, and the signal is there when it ends.
@@ -71,12 +75,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
             _ => continue,
         };
+        if status == WaitStatus::Stopped(thread, Signal::SIGSEGV) && !again {
+            // A handler of Rust's runtime takes the first one for a fault that will come again.
+            again = true;
+            kill(pid, Signal::SIGSEGV)?;
+        }
         seen.stops += 1;
-        for number in 0..8 {
+        // The kernel has no DR4 and DR5, and DR6 is a status with bits that are always set.
+        for number in [0, 1, 2, 3, 7] {
             match ptrace::read_user(thread, register(number)) {
                 Ok(0) | Err(Errno::ESRCH) => {}
-                // Reserved ones cannot be read.
-                Err(_) if number == 4 || number == 5 => {}
                 Ok(_) => seen.debug_registers += 1,
                 Err(error) => return Err(error).context("cannot read a debug register"),
             }

@@ -36,7 +36,7 @@ const DISKS: [(&str, u64); 4] = [
     (TRESOR, 24 << 20),
     (STOCK, 24 << 20),
     (PLAIN, 8 << 20),
-    (SPARE, 768 << 20),
+    (SPARE, 512 << 20),
 ];
 
 /// Argon2id as the bench asks for it: little, since an emulated CPU does it, twice a boot. What is
@@ -123,21 +123,6 @@ impl Bench {
     /// The image of a disk of the guest.
     pub fn image(&self, disk: &str) -> PathBuf {
         self.folder.join(format!("{disk}.img"))
-    }
-
-    /// Makes the spare disk empty again, which the guest must not use now.
-    ///
-    /// # Errors
-    /// If its image cannot be changed.
-    pub fn empty_spare(&self) -> Result<()> {
-        let path = self.image(SPARE);
-        let file = File::options().write(true).open(&path);
-        file.and_then(|file| {
-            let size = file.metadata()?.len();
-            file.set_len(0)?;
-            file.set_len(size)
-        })
-        .with_context(|| format!("cannot empty {}", path.display()))
     }
 
     /// The scenario's folder, for what it leaves.

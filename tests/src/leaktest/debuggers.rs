@@ -2,20 +2,18 @@
 
 //! Debuggers: on `tresorctl` while it loads the key, and on a process that does I/O.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use tresor_guest::pattern;
 
 use super::bench::{Bench, SPARE};
 use super::cell::Oracle::{Core, Schedules, Secrets, Stores};
-use super::killed::fetch;
 use super::log::in_text;
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::disks::BYTES;
 use crate::vmtest::guest::PROGRAM;
-use crate::vmtest::secrets::Found;
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -112,13 +110,18 @@ fn gdb(bench: &mut Bench) -> Result<()> {
 
 /// Waits until a background command has written `end`, and returns all that it wrote.
 fn ended(bench: &mut Bench, file: &str, end: &str) -> Result<String> {
-    let cat = format!("cat {file}");
-    bench
-        .guest
-        .wait(Duration::from_secs(60), &format!("{end:?} in {file}"), |guest| {
-            Ok(guest.vm.run(&cat)?.text().contains(end))
-        })?;
-    bench.guest.vm.check(&cat)
+    let start = Instant::now();
+    loop {
+        let said = bench.guest.vm.check(&format!("cat {file}"))?;
+        if said.contains(end) {
+            return Ok(said);
+        }
+        ensure!(
+            start.elapsed() < Duration::from_secs(60),
+            "no {end:?} in {file}, only {said:?}"
+        );
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What a text must not show: M, the effective key, and the shares of this moment.
@@ -178,16 +181,10 @@ fn on_io(bench: &mut Bench) -> Result<()> {
 
 /// Asks about a core file of the process: the control is the plaintext that it reads and writes.
 fn ask_core(bench: &mut Bench, core: &str, findings: Vec<String>) -> Result<()> {
-    fetch(bench, core)?;
+    bench.fetch(core)?;
     bench.guest.vm.check(&format!("rm {core}"))?;
     let path = bench.image(SPARE);
-    let image = std::fs::read(&path)?;
-    let found = (0..BYTES).step_by(4096).any(|at| {
-        let mut wanted = vec![0; 64];
-        pattern(1, at, &mut wanted);
-        Found::search(&image, &[("plaintext".into(), wanted)])
-            .is_ok_and(|found| found.whole("plaintext").is_some())
-    });
+    let found = bench.spare_words(1, BYTES)? >= 64;
     let missing = (!found).then(|| "the core file has none of the process's data".to_owned());
     bench.answer(Core, missing.clone(), findings)?;
     let cpus = bench

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use tresor_guest::pattern;
 use tresor_qemu::{Output, Prompt};
 use tresor_uapi as uapi;
 
@@ -14,7 +13,6 @@ use super::cell::Oracle::{Core, Schedules, Secrets, Stores};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::guest::{Guest, PROGRAM};
-use crate::vmtest::secrets::Found;
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -30,6 +28,7 @@ const COST: &str = "--argon2-memory 16384 --argon2-iterations 3";
 
 /// The pattern of the process whose core file is the control.
 const CONTROL: u64 = 81;
+const CONTROL_BYTES: u64 = 64 << 10;
 
 /// Where `tresorctl` is when the signal comes.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +41,8 @@ enum Place {
     Ioctl,
 }
 
-/// Signals by number and name; the first has no core file.
-const KILL: (i32, &str) = (9, "KILL");
-const SIGNALS: [(i32, &str); 4] = [KILL, (11, "SEGV"), (6, "ABRT"), (3, "QUIT")];
+/// Signals by number and name; the first leaves no core file of anybody.
+const SIGNALS: [(i32, &str); 4] = [(9, "KILL"), (6, "ABRT"), (11, "SEGV"), (3, "QUIT")];
 
 fn killed(bench: &mut Bench) -> Result<()> {
     bench.arm_at_cost(COST)?;
@@ -54,9 +52,7 @@ fn killed(bench: &mut Bench) -> Result<()> {
         .vm
         .check("echo /run/core.%e.%p >/proc/sys/kernel/core_pattern")?;
     control(bench)?;
-    let short: &[(i32, &str)] = &[KILL, SIGNALS[1]];
-    let signals = if bench.short { short } else { &SIGNALS[..] };
-    for &signal in signals {
+    for &signal in SIGNALS.iter().take(if bench.short { 2 } else { 4 }) {
         for place in [Place::Prompt, Place::Derivation, Place::Ioctl] {
             ensure!(bench.guest.clear(0)? == "ok", "the key cannot be cleared");
             let output = die(bench, place, signal)
@@ -88,13 +84,18 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
     };
     let find = "until pid=$(pgrep -x tresorctl); do usleep 10000; done";
     let (number, name) = signal;
+    // A handler of Rust's runtime takes the first SIGSEGV for a fault that will come again.
+    let kill = match name {
+        "SEGV" => "kill -SEGV $pid; usleep 50000; kill -SEGV $pid".to_owned(),
+        _ => format!("kill -{name} $pid"),
+    };
     let (watcher, arguments, prompts) = match place {
         Place::Prompt => (
             // Only the two questions read from the terminal: by the second it has read a line.
             format!(
                 "before=$(awk '/rchar/ {{print $2}}' /proc/$pid/io); \
                  until [ $(awk '/rchar/ {{print $2}}' /proc/$pid/io) -ge $((before + 33)) ]; do \
-                 usleep 50000; done; usleep 300000; kill -{name} $pid"
+                 usleep 50000; done; usleep 300000; {kill}"
             ),
             "--description /run/other.toml",
             vec![ask("New passphrase: ")],
@@ -103,7 +104,7 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
             // A tenth of a second of work is more than it takes to get there.
             format!(
                 "until [ $(awk '{{print $14}}' /proc/$pid/stat) -ge 40 ]; do usleep 20000; done; \
-                 kill -{name} $pid"
+                 {kill}"
             ),
             "",
             vec![ask("Passphrase: ")],
@@ -147,9 +148,9 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
 /// The core file of a process with a secret and nothing to keep it from being written.
 fn control(bench: &mut Bench) -> Result<()> {
     bench.guest.vm.check(&format!(
-        "ulimit -c unlimited; {PROGRAM} memory bytes=65536 seed={CONTROL} hold=/run/held \
+        "ulimit -c unlimited; {PROGRAM} memory bytes={CONTROL_BYTES} seed={CONTROL} hold=/run/held \
          </dev/null >/dev/null 2>&1 & until [ -e /run/held ]; do usleep 10000; done; \
-         kill -SEGV $!; wait $!; rm /run/held"
+         kill -ABRT $!; wait $!; rm /run/held"
     ))?;
     Ok(())
 }
@@ -159,18 +160,11 @@ fn cores(bench: &mut Bench, when: &str) -> Result<()> {
     let files = list(&mut bench.guest)?;
     let own: Vec<&String> = files.iter().filter(|f| f.contains(".tresorctl.")).collect();
     let control = files.iter().find(|file| file.contains(".tresor-guest."));
-    let mut wanted = vec![0; 64];
-    pattern(CONTROL, 4096, &mut wanted);
     let missing = match control {
         None => Some("the control process left no core file".to_owned()),
         Some(file) => {
-            fetch(bench, file)?;
-            let image = std::fs::read(bench.image(SPARE))?;
-            let found = Found::search(&image, &[("control".into(), wanted)])?;
-            found
-                .whole("control")
-                .is_none()
-                .then(|| "the control's core file does not hold its secret".to_owned())
+            bench.fetch(file)?;
+            (bench.spare_pages(CONTROL, CONTROL_BYTES)? == 0).then(|| "the control's core file does not hold its secret".to_owned())
         }
     };
     if own.is_empty() {
@@ -178,7 +172,7 @@ fn cores(bench: &mut Bench, when: &str) -> Result<()> {
     }
     println!("    {when}: tresorctl left {own:?}");
     for file in own {
-        fetch(bench, file)?;
+        bench.fetch(file)?;
         let image = bench.image(SPARE);
         bench.search_file(Core, &image, &[], Some(missing.clone()))?;
         bench.guest.vm.check(&format!("rm {file}"))?;
@@ -189,17 +183,4 @@ fn cores(bench: &mut Bench, when: &str) -> Result<()> {
 fn list(guest: &mut Guest) -> Result<Vec<String>> {
     let files = guest.vm.check("ls /run | grep ^core. || true")?;
     Ok(files.lines().map(|name| format!("/run/{name}")).collect())
-}
-
-/// Copies a file of the guest to the start of the spare disk, which has nothing else then.
-pub(super) fn fetch(bench: &mut Bench, file: &str) -> Result<()> {
-    bench.empty_spare()?;
-    bench
-        .guest
-        .vm
-        .check_for(
-            &format!("dd if={file} of=/dev/disk/spare bs=1M conv=fsync 2>/dev/null"),
-            Duration::from_secs(60),
-        )
-        .map(drop)
 }

@@ -50,6 +50,7 @@ mod killed;
 mod luks;
 mod nmis;
 mod prints;
+mod spare;
 mod stops;
 mod swap;
 

@@ -2,12 +2,9 @@
 
 //! A stock swap device, and less memory than is asked for.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
-use tresor_guest::pattern;
 
 use super::bench::{Bench, SPARE};
 use super::cell::Oracle::{Schedules, Secrets, Stores, Swap};
@@ -27,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 
 /// The control's pattern and size: a process that has a secret and does not lock its memory.
 const CONTROL: u64 = 71;
-const CONTROL_BYTES: usize = 256 << 10;
+const CONTROL_BYTES: u64 = 256 << 10;
 
 /// Memory that another process walks through: more than the guest has.
 const PRESSURE: u64 = 320 << 20;
@@ -63,8 +60,9 @@ fn swap(bench: &mut Bench) -> Result<()> {
         ask(bench, &image)?;
     }
     load.stop(&mut bench.guest)?;
-    bench.guest.vm.check("rm /run/pressure /run/control")?;
-    bench.guest.vm.check_for("swapoff -a", Duration::from_secs(120))?;
+    bench.guest.vm.check(
+        "rm /run/pressure /run/control; while pgrep -x tresor-guest >/dev/null; do usleep 50000; done",
+    )?;
     bench.look(Holders::Every)?;
     ask(bench, &image)?;
     bench.ask_stores()
@@ -82,29 +80,7 @@ fn swapped(bench: &mut Bench) -> Result<u64> {
 /// Asks about the swap device.
 fn ask(bench: &mut Bench, image: &std::path::Path) -> Result<()> {
     let evidence = Evidence::gather(image, &[], &bench.known)?;
-    let pages = control_pages(image)?;
-    let missing = (pages == 0).then(|| "no page of a process with unlocked memory".to_owned());
+    let missing = (bench.spare_pages(CONTROL, CONTROL_BYTES)? == 0)
+        .then(|| "no page of a process with unlocked memory".to_owned());
     bench.answer(Swap, missing, evidence.findings)
-}
-
-/// Pages of the control process that are in the image, at the start of one of its pages.
-fn control_pages(image: &std::path::Path) -> Result<usize> {
-    const PAGE: usize = 4096;
-    let mut wanted = vec![0; CONTROL_BYTES];
-    pattern(CONTROL, 0, &mut wanted);
-    // The process's buffer begins anywhere in a page, so its words are looked for anywhere.
-    let words: std::collections::HashSet<[u8; 8]> = wanted
-        .chunks_exact(8)
-        .filter_map(|word| word.try_into().ok())
-        .collect();
-    let file = File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
-    let mut page = [0; PAGE];
-    let mut count = 0;
-    for at in (0..file.metadata()?.len()).step_by(PAGE) {
-        file.read_exact_at(&mut page, at)?;
-        let whole = page.chunks_exact(8).filter(|word| words.contains(*word));
-        // Of a page of the process's own data at least half.
-        count += usize::from(whole.count() >= PAGE / 16);
-    }
-    Ok(count)
 }
