@@ -9,7 +9,9 @@
 //! - a root shell on the second serial port ([`Vm::run`], [`Vm::run_with_input`],
 //!   [`Vm::run_with_prompts`]); the first port carries the kernel log ([`Vm::console`]);
 //! - QMP, for the debug registers of every CPU ([`Vm::debug_registers`]) and for power ([`Qmp`]);
-//! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]).
+//! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]);
+//! - if it was asked for ([`VmConfig::watch_stores`]), a plugin in QEMU that compares every store of
+//!   every CPU with a set of secrets ([`StoreWatch`]).
 //!
 //! ```no_run
 //! use tresor_qemu::{Cache, VmConfig};
@@ -40,6 +42,8 @@ mod qmp_session;
 mod registers;
 mod shell;
 mod spawn;
+mod store_watch;
+mod symbols;
 mod vm;
 
 pub use accel::Accel;
@@ -56,4 +60,5 @@ pub use qapi::qmp;
 pub use qmp_session::Qmp;
 pub use registers::DebugRegisters;
 pub use shell::{Hang, Output, Prompt};
+pub use store_watch::{allowed_reasons, Forms, Hit, ShareLine, StoreReport, StoreWatch};
 pub use vm::{DeadRam, Vm};

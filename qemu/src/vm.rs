@@ -2,6 +2,7 @@
 
 //! One virtual machine.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -14,13 +15,15 @@ use base64::Engine as _;
 use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
-use crate::{Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::store_watch::StoreWatch;
+use crate::{symbols, Accel, DebugRegisters, Output, Prompt, Qmp};
 
-/// How long a command may take unless the caller says otherwise.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long a command may take unless the caller says otherwise: an emulated CPU whose stores are
+/// watched, on a host that does other things too, is slow.
+const COMMAND_LIMIT: Duration = Duration::from_secs(240);
 
 /// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
@@ -42,6 +45,7 @@ pub struct Vm {
     ram: Ram,
     accel: Accel,
     stopped: bool,
+    watch: Option<StoreWatch>,
 }
 
 impl Vm {
@@ -52,6 +56,7 @@ impl Vm {
         console: Console,
         ram: Ram,
         accel: Accel,
+        watch: Option<StoreWatch>,
     ) -> Self {
         Self {
             shell,
@@ -61,6 +66,7 @@ impl Vm {
             ram,
             accel,
             stopped: false,
+            watch,
         }
     }
 
@@ -82,12 +88,12 @@ impl Vm {
     /// Waits for the shell: after a reboot, or after [`crate::VmConfig::start`].
     ///
     /// # Errors
-    /// If the shell does not come up within two minutes.
+    /// If the shell does not come up within five minutes.
     pub fn wait_ready(&mut self) -> Result<()> {
         self.shell.wait_ready(BOOT_LIMIT)
     }
 
-    /// Runs a shell command as root and waits for its end, at most a minute.
+    /// Runs a shell command as root and waits for its end, at most four minutes.
     ///
     /// The command is seen by `ps` and stays in the guest's memory: no secret belongs into it.
     ///
@@ -185,6 +191,23 @@ impl Vm {
         self.qmp.debug_registers()
     }
 
+    /// The watch over every store, for a VM that [`crate::VmConfig::watch_stores`] was asked for.
+    ///
+    /// Each call first asks the running guest for its symbols, if its modules have changed. What
+    /// a module did that came and went between two calls has addresses instead of names.
+    ///
+    /// # Errors
+    /// If the VM was started without it, or the guest does not answer.
+    pub fn store_watch(&mut self) -> Result<&mut StoreWatch> {
+        let watch = self.watch.as_mut().context(
+            "nobody watches the stores of this VM: start it with VmConfig::watch_stores",
+        )?;
+        if !self.stopped && self.child.0.try_wait()?.is_none() {
+            read_symbols(&mut self.shell, watch)?;
+        }
+        Ok(watch)
+    }
+
     /// Stops all CPUs.
     ///
     /// # Errors
@@ -279,6 +302,29 @@ impl DeadRam {
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
+}
+
+fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
+    let mut ask = |command: &str| {
+        let output = shell.run(command, Input::None, BOOT_LIMIT)?;
+        succeeded(command, &output)?;
+        Ok::<_, anyhow::Error>(output.text())
+    };
+    let modules = ask(symbols::MODULES)?;
+    if watch.symbols.are_current(&modules) {
+        return Ok(());
+    }
+    ask(symbols::KALLSYMS)?;
+    let lines = fs::read(&watch.symbols_file).with_context(|| {
+        format!(
+            "cannot read the guest's symbols in {}",
+            watch.symbols_file.display()
+        )
+    })?;
+    if let Some(kernel) = watch.symbols.read(&modules, &lines)? {
+        watch.set_kernel(kernel)?;
+    }
+    Ok(())
 }
 
 fn succeeded(command: &str, output: &Output) -> Result<()> {

@@ -10,6 +10,7 @@ mod device;
 mod disk;
 mod memory;
 mod race;
+mod stores;
 mod trace;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         counts, and sends the signal in the first ioctl of the number at=
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  stores [hold=PATH]
+        copies secrets from standard input with stores of all kinds
 
 PATH of hold= is made once there is something to hold, and waited for until somebody removes it.
 ";
@@ -149,6 +152,7 @@ fn run() -> Result<()> {
         "memory" => memory::run(&args),
         "trace" => trace::run(&args),
         "race" => race::run(&args),
+        "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
 }

@@ -41,7 +41,7 @@ const DISKS: [(&str, u64); 4] = [
 
 /// Argon2id as the bench asks for it: little, since an emulated CPU does it, twice a boot. What is
 /// left in RAM does not depend on it.
-const COST: &str = "--argon2-memory 4096 --argon2-iterations 1";
+const COST: &str = "--argon2-memory 64 --argon2-iterations 1";
 
 /// One scenario's VM and what is known of it.
 pub struct Bench {
@@ -59,6 +59,8 @@ pub struct Bench {
     pub seed: u64,
     /// Whether only the short part is asked for.
     pub short: bool,
+    /// How often the end of the kernel's log was marked.
+    pub(super) ends: u32,
     blob: [u8; 64],
     folder: PathBuf,
     cells: Vec<Cell>,
@@ -91,6 +93,9 @@ impl Bench {
                 .with_context(|| format!("cannot make {}", path.display()))?;
             config = config.drive(Drive::new(disk, &path));
         }
+        if scenario.oracles.contains(&Oracle::Stores) {
+            config = config.watch_stores();
+        }
         let vm = (scenario.machine)(config)
             .boot(cache)
             .context("the VM does not come up")?;
@@ -110,6 +115,7 @@ impl Bench {
             provokes: false,
             seed,
             short,
+            ends: 0,
             blob: random()?,
             folder,
             cells: scenario
@@ -164,8 +170,9 @@ impl Bench {
         self.known.m = m;
         self.known.effective = self.key.master.xts_key(&self.blob)?;
         self.all_armed()?;
-        let _first = self.guest.look_armed(&self.key)?;
+        let first = self.guest.look_armed(&self.key)?;
         ensure!(self.guest.clear(0)? == "ok", "the key cannot be cleared");
+        self.tell_the_watch(&first)?;
         self.load_again()
     }
 
@@ -182,10 +189,10 @@ impl Bench {
     /// Waits until every online CPU holds the key.
     ///
     /// # Errors
-    /// If one does not within ten seconds.
+    /// If one does not within a minute.
     pub fn all_armed(&mut self) -> Result<()> {
         self.guest
-            .wait(Duration::from_secs(10), "armed CPUs", |guest| {
+            .wait(Duration::from_secs(60), "armed CPUs", |guest| {
                 let status = guest.ensure_state(STATE_ARMED)?;
                 Ok(status.cpus_armed == status.cpus_online)
             })
@@ -229,7 +236,7 @@ impl Bench {
     /// Keeps both volumes busy.
     ///
     /// # Errors
-    /// If there is no I/O within two minutes.
+    /// If there is no I/O within five minutes.
     pub fn work(&mut self) -> Result<Load> {
         Load::start(&mut self.guest, &[TRESOR, STOCK])
     }

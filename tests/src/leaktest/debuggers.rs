@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 
 use super::bench::{Bench, SPARE};
-use super::cell::Oracle::{Core, Schedules, Secrets, Stores};
+use super::cell::Oracle::{Core, Schedules, Secrets};
 use super::log::in_text;
 use super::ram::Holders;
 use super::{Body, Scenario};
@@ -21,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "ptrace on tresorctl",
         short: true,
         machine: |usual| usual,
-        oracles: &[Secrets, Schedules, Stores],
+        oracles: &[Secrets, Schedules],
         body: Body::Run(|bench| load_under(bench, trace)),
     },
     Scenario {
@@ -63,11 +63,7 @@ fn load_under(bench: &mut Bench, debug: fn(&mut Bench) -> Result<()>) -> Result<
         bench.look(Holders::Every)?;
     }
     bench.open_tresor()?;
-    bench.look(Holders::Every)?;
-    if bench.has(Stores) {
-        bench.ask_stores()?;
-    }
-    Ok(())
+    bench.look(Holders::Every).map(drop)
 }
 
 /// ptrace through every system call.

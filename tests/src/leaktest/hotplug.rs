@@ -9,6 +9,7 @@ use anyhow::Result;
 
 use super::bench::Bench;
 use super::cell::Oracle::{Schedules, Secrets, Stores};
+use super::load::Background;
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::hotplug::set_online;
@@ -22,8 +23,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     body: Body::Run(hotplug),
 }];
 
-/// CPU 1 off and on, until there is a stop file.
-const CYCLE: &str = "while [ ! -e /run/cycle.stop ]; do
+/// CPU 1 off and on, until it shall stop.
+const CYCLE: &str = "while [ ! -e $stop ]; do
     echo 0 >/sys/devices/system/cpu/cpu1/online; usleep 20000
     echo 1 >/sys/devices/system/cpu/cpu1/online; usleep 100000
 done
@@ -40,21 +41,12 @@ fn hotplug(bench: &mut Bench) -> Result<()> {
         bench.look(Holders::Every)?;
     }
     // Now wherever a stop falls: off, on its way, or being armed.
-    bench
-        .guest
-        .vm
-        .write_file("/run/cycle.sh", CYCLE.as_bytes())?;
-    bench
-        .guest
-        .vm
-        .check("setsid sh /run/cycle.sh </dev/null >/dev/null 2>&1 &")?;
+    let cycle = Background::start(&mut bench.guest, "cycle", CYCLE, "")?;
     for i in 0..if bench.short { 6 } else { 40 } {
         thread::sleep(Duration::from_millis(37 + 11 * (i % 10)));
         bench.look_with(Holders::First, i % 5 == 0)?;
     }
-    bench.guest.vm.check(
-        "touch /run/cycle.stop; while pgrep -f cycle.sh >/dev/null; do usleep 50000; done",
-    )?;
+    cycle.stop(&mut bench.guest)?;
     bench.all_armed()?;
     // A CPU that is not armed yet refuses I/O, which is allowed; wrong data never is.
     load.stop_after_failures(&mut bench.guest)?;

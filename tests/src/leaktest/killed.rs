@@ -9,7 +9,7 @@ use tresor_qemu::{Output, Prompt};
 use tresor_uapi as uapi;
 
 use super::bench::{Bench, SPARE};
-use super::cell::Oracle::{Core, Schedules, Secrets, Stores};
+use super::cell::Oracle::{Core, Schedules, Secrets};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::guest::{Guest, PROGRAM};
@@ -19,7 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "tresorctl killed in mid-load",
     short: true,
     machine: |usual| usual,
-    oracles: &[Secrets, Schedules, Stores, Core],
+    oracles: &[Secrets, Schedules, Core],
     body: Body::Run(killed),
 }];
 
@@ -71,8 +71,7 @@ fn killed(bench: &mut Bench) -> Result<()> {
         }
     }
     bench.load_again()?;
-    bench.look(Holders::Every)?;
-    bench.ask_stores()
+    bench.look(Holders::Every).map(drop)
 }
 
 /// Loads, and has `tresorctl` killed at the place.

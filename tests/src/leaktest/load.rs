@@ -7,38 +7,74 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 
 use crate::vmtest::disks::{Tally, BYTES};
-use crate::vmtest::guest::{Guest, PROGRAM};
+use crate::vmtest::guest::Guest;
 
-/// Writes and reads the pattern, again and again, until there is a stop file.
-const LOOP: &str = "while [ ! -e /run/load.stop ]; do
+/// Writes and reads the pattern, again and again, until it shall stop.
+const LOOP: &str = "while [ ! -e $stop ]; do
     for mode in write read; do
-        $1 disk dev=$2 bytes=$3 seed=$4 mode=$mode || exit
+        tresor-guest disk dev=/dev/mapper/$1 bytes=$2 seed=$3 mode=$mode || exit
     done
 done
 ";
 
-/// Loops that write to and read from open volumes until they are stopped.
-pub struct Load {
-    names: Vec<&'static str>,
+/// A shell script that runs in the background until it is told to stop.
+pub struct Background {
+    name: String,
 }
 
-impl Load {
-    /// Starts a loop for each of the guest's volumes.
+impl Background {
+    /// Starts it. It ends soon after the file `$stop` is there; what it prints goes to
+    /// `/run/<name>.out`.
     ///
     /// # Errors
     /// If the guest hangs.
+    pub fn start(guest: &mut Guest, name: &str, script: &str, arguments: &str) -> Result<Self> {
+        let run = format!("/run/{name}");
+        let head = format!("stop={run}.stop\ntrap 'rm -f {run}.runs' EXIT\n");
+        guest
+            .vm
+            .write_file(&format!("{run}.sh"), (head + script).as_bytes())?;
+        guest.vm.check(&format!(
+            "rm -f {run}.stop; touch {run}.runs; \
+             setsid sh {run}.sh {arguments} </dev/null >{run}.out 2>&1 &"
+        ))?;
+        Ok(Self {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Stops it and waits for its end; what it printed.
+    ///
+    /// # Errors
+    /// If it takes more than five minutes.
+    pub fn stop(self, guest: &mut Guest) -> Result<String> {
+        let run = format!("/run/{}", self.name);
+        guest.vm.check_for(
+            &format!("touch {run}.stop; while [ -e {run}.runs ]; do usleep 50000; done"),
+            Duration::from_secs(300),
+        )?;
+        guest.vm.check(&format!("cat {run}.out"))
+    }
+}
+
+/// Loops that write to and read from open volumes until they are stopped.
+pub struct Load {
+    loops: Vec<(&'static str, Background)>,
+}
+
+impl Load {
+    /// Starts a loop for each of these volumes, and waits until each was written and read.
+    ///
+    /// # Errors
+    /// If there is no I/O within five minutes, or the guest hangs.
     pub fn start(guest: &mut Guest, names: &[&'static str]) -> Result<Self> {
-        guest.vm.check("rm -f /run/load.*")?;
-        guest.vm.write_file("/run/load.sh", LOOP.as_bytes())?;
-        for (seed, name) in (100..).zip(names) {
-            guest.vm.check(&format!(
-                "setsid sh /run/load.sh {PROGRAM} /dev/mapper/{name} {BYTES} {seed} \
-                 </dev/null >/run/load.{name} 2>&1 &"
-            ))?;
+        let mut loops = Vec::new();
+        for (seed, &name) in (100..).zip(names) {
+            let arguments = format!("{name} {BYTES} {seed}");
+            let running = Background::start(guest, &format!("load.{name}"), LOOP, &arguments)?;
+            loops.push((name, running));
         }
-        let mut load = Self {
-            names: names.to_vec(),
-        };
+        let mut load = Self { loops };
         load.wait(guest, 1)?;
         Ok(load)
     }
@@ -46,12 +82,12 @@ impl Load {
     /// Waits until each volume was written and read `rounds` times more.
     ///
     /// # Errors
-    /// If that takes longer than two minutes, or the guest hangs.
+    /// If that takes longer than five minutes, or the guest hangs.
     pub fn wait(&mut self, guest: &mut Guest, rounds: usize) -> Result<()> {
-        for name in &self.names {
-            let count = format!("wc -l </run/load.{name}");
+        for (name, _) in &self.loops {
+            let count = format!("wc -l </run/load.{name}.out");
             let wanted = guest.vm.check(&count)?.parse::<usize>()? + 2 * rounds;
-            guest.wait(Duration::from_secs(120), "I/O on every volume", |guest| {
+            guest.wait(Duration::from_secs(300), "I/O on every volume", |guest| {
                 Ok(guest.vm.check(&count)?.parse::<usize>()? >= wanted)
             })?;
         }
@@ -86,13 +122,9 @@ impl Load {
     }
 
     fn tallies(self, guest: &mut Guest) -> Result<Vec<(&'static str, Vec<Tally>)>> {
-        guest.vm.check_for(
-            "touch /run/load.stop; while pgrep -f load.sh >/dev/null; do usleep 50000; done",
-            Duration::from_secs(180),
-        )?;
         let mut all = Vec::new();
-        for name in self.names {
-            let said = guest.vm.check(&format!("cat /run/load.{name}"))?;
+        for (name, running) in self.loops {
+            let said = running.stop(guest)?;
             let tallies: Vec<Tally> = said.lines().map(Tally::parse).collect::<Result<_>>()?;
             ensure!(!tallies.is_empty(), "there was no I/O on {name}");
             all.push((name, tallies));

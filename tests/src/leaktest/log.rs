@@ -2,6 +2,8 @@
 
 //! The oracle of the kernel's log: secrets as the kernel would print them.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use keyscan::aes::Schedule;
 use tresor_qemu::DebugRegisters;
@@ -28,8 +30,7 @@ impl Bench {
         registers: &[DebugRegisters],
         missing: Option<String>,
     ) -> Result<()> {
-        let log = self.guest.vm.console().text()?;
-        let log = log.get(from..).unwrap_or_default();
+        let log = self.log_since(from)?;
         let mut secrets = vec![
             ("M".to_owned(), round_keys(&self.known.m)),
             (
@@ -43,7 +44,7 @@ impl Bench {
         for cpu in registers {
             secrets.push((format!("DR of CPU {}", cpu.cpu), cpu.bytes().to_vec()));
         }
-        let mut findings = in_text(log, &secrets);
+        let mut findings = in_text(&log, &secrets);
         findings.extend(
             log.lines()
                 .filter(|line| line.contains(REGISTER))
@@ -55,12 +56,26 @@ impl Bench {
         self.answer(Oracle::Log, missing, findings)
     }
 
-    /// How long the kernel's log is now.
+    /// How long the kernel's log is now, with all that it still has to print.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn log_length(&self) -> Result<usize> {
-        Ok(self.guest.vm.console().text()?.len())
+    /// If it cannot be read, or the console is not done within three minutes.
+    pub fn log_length(&mut self) -> Result<usize> {
+        self.log_since(0).map(|log| log.len())
+    }
+
+    /// What the kernel has printed since its log was `from` bytes long.
+    ///
+    /// # Errors
+    /// See [`Bench::log_length`].
+    pub fn log_since(&mut self, from: usize) -> Result<String> {
+        // The console lags behind the log; a line of our own ends it.
+        self.ends += 1;
+        let end = format!("leaktest: end {}", self.ends);
+        self.guest.vm.check(&format!("echo '{end}' >/dev/kmsg"))?;
+        let console = self.guest.vm.console();
+        console.wait_for(&end, Duration::from_secs(180))?;
+        Ok(console.text()?.get(from..).unwrap_or_default().to_owned())
     }
 }
 

@@ -54,6 +54,7 @@ fn luks(bench: &mut Bench) -> Result<()> {
     bench.known.control = Header::read(&bench.image(STOCK))?
         .volume_key(&passphrase)?
         .context("no keyslot of the stock volume opens")?;
+    bench.tell_the_watch_of_volumes()?;
 
     for volume in [&tresor, &stock] {
         volume.open(&mut bench.guest.vm)?;

@@ -65,24 +65,25 @@ pub(super) fn print_marks(
         .check("echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test")?;
     let from = bench.log_length()?;
     print(bench)?;
-    let log = bench.guest.vm.console().text()?;
-    let marks = log.get(from..).unwrap_or_default().matches(MARK).count();
+    let marks = bench.log_since(from)?.matches(MARK).count();
     Ok((marks < 2).then(|| format!("marks in the registers were printed only {marks} times")))
 }
 
 /// WARN on both CPUs, backtraces of both by NMI (l), and what else sysrq can show: all tasks (t),
-/// blocked ones (w), memory (m), timers (q), locks (d).
+/// blocked ones (w), memory (m), timers (q).
 fn warn_and_sysrq(bench: &mut Bench) -> Result<()> {
+    let from = bench.log_length()?;
     print_registers(&mut bench.guest)?;
     bench
         .guest
         .vm
-        .check("for key in t w m q d; do echo $key >/proc/sysrq-trigger; done")?;
-    let log = bench.guest.vm.console().text()?;
+        .check("for key in t w m q; do echo $key >/proc/sysrq-trigger; done")?;
+    let log = bench.log_since(from)?;
     for wanted in [
         "sysrq: Show State",
         "sysrq: Show Blocked State",
         "Show Memory",
+        "Show clockevent devices",
     ] {
         ensure!(log.contains(wanted), "the kernel printed no {wanted:?}");
     }
@@ -96,8 +97,7 @@ pub(super) fn oops(bench: &mut Bench) -> Result<()> {
         .guest
         .vm
         .run("for mask in 1 2; do taskset $mask sh -c 'echo oops >/proc/tresor_test'; done")?;
-    let log = bench.guest.vm.console().text()?;
-    let count = log.get(from..).unwrap_or_default().matches("Oops:").count();
+    let count = bench.log_since(from)?.matches("Oops: Oops:").count();
     ensure!(count == 2, "{count} oopses instead of 2");
     Ok(())
 }

@@ -24,6 +24,7 @@ mod open_volumes;
 mod races;
 mod refresh;
 mod refusals;
+mod stores;
 mod users;
 mod volumes;
 mod wiping;
@@ -129,6 +130,11 @@ pub const SCENARIOS: &[Scenario] = &[
             volumes::memory_cut_in_any_way_gives_the_same_ciphertext,
             volumes::a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours,
         ],
+    },
+    Scenario {
+        name: "store-watch",
+        machine: stores::machine,
+        tests: tests![stores::every_store_of_a_stock_volume_key_is_seen,],
     },
     Scenario {
         name: "endings",
