@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const FIND: &str = "until pid=$(pgrep -x tresorctl); do usleep 10000; done";
+const FIND: &str = "until pid=$(pidof tresorctl); do usleep 10000; done";
 
 /// The control of a debugger's view: without the module it sees a watchpoint in a debug register.
 fn debugger_sees(bench: &mut Bench) -> Result<()> {

@@ -81,7 +81,7 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
         question,
         answer: &answer,
     };
-    let find = "until pid=$(pgrep -x tresorctl); do usleep 10000; done";
+    let find = "until pid=$(pidof tresorctl); do usleep 10000; done";
     let (number, name) = signal;
     // A handler of Rust's runtime takes the first SIGSEGV for a fault that will come again.
     let kill = match name {

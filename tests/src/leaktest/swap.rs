@@ -61,7 +61,7 @@ fn swap(bench: &mut Bench) -> Result<()> {
     }
     load.stop(&mut bench.guest)?;
     bench.guest.vm.check(
-        "rm /run/pressure /run/control; while pgrep -x tresor-guest >/dev/null; do usleep 50000; done",
+        "rm /run/pressure /run/control; while pidof tresor-guest >/dev/null; do usleep 50000; done",
     )?;
     bench.look(Holders::Every)?;
     ask(bench, &image)?;
