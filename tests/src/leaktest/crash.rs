@@ -81,12 +81,18 @@ fn load_kernel(bench: &mut Bench, way: &str, append: &str) -> Result<()> {
 
 /// Starts, by a command that does not return, the kernel that is loaded, and waits for its shell.
 fn leave(bench: &mut Bench, command: &str) -> Result<()> {
-    let before = bench.guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let before = bench
+        .guest
+        .vm
+        .check("cat /proc/sys/kernel/random/boot_id")?;
     bench.guest.vm.check(&format!(
         "(sleep 0.3; {command}) </dev/null >/dev/null 2>&1 &"
     ))?;
     bench.guest.vm.wait_ready()?;
-    let after = bench.guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let after = bench
+        .guest
+        .vm
+        .check("cat /proc/sys/kernel/random/boot_id")?;
     ensure!(before != after, "the same kernel still runs");
     Ok(())
 }
@@ -167,8 +173,8 @@ fn look_at_crashed(bench: &mut Bench, before: &Look) -> Result<Vec<tresor_qemu::
     findings.retain(|finding| !evidence.schedules.contains(finding));
     findings.extend(lines);
     findings.extend(whole_shares(&evidence.shares));
-    let words = (evidence.control_words == 0)
-        .then(|| "no word of the stock volume's keys".to_owned());
+    let words =
+        (evidence.control_words == 0).then(|| "no word of the stock volume's keys".to_owned());
     bench.answer(Secrets, words, findings)?;
     let schedules = evidence
         .control_schedules

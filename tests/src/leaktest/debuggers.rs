@@ -167,10 +167,9 @@ fn on_io(bench: &mut Bench) -> Result<()> {
             // The same registers that gdb has no name for.
             bench.look(Holders::Every)?;
         }
-        bench
-            .guest
-            .vm
-            .check("kill $(cat /run/pid); while [ -e /proc/$(cat /run/pid) ]; do usleep 10000; done")?;
+        bench.guest.vm.check(
+            "kill $(cat /run/pid); while [ -e /proc/$(cat /run/pid) ]; do usleep 10000; done",
+        )?;
     }
     bench.guest.verify("/dev/mapper/tresor", 1)
 }

@@ -57,13 +57,19 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
     // With the stock volume alone it hibernates.
     bench.guest.close_volume(TRESOR)?;
     bench.remember_shares("before hibernation")?;
-    let boot = bench.guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let boot = bench
+        .guest
+        .vm
+        .check("cat /proc/sys/kernel/random/boot_id")?;
     bench.guest.vm.check(
         "(sleep 0.3; echo disk >/sys/power/state; echo $? >/run/hibernated) \
          </dev/null >/dev/null 2>&1 &",
     )?;
     bench.guest.vm.wait_ready()?;
-    let other = bench.guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let other = bench
+        .guest
+        .vm
+        .check("cat /proc/sys/kernel/random/boot_id")?;
     ensure!(boot != other, "the guest did not hibernate");
     let image = bench.image(SPARE);
     let evidence = Evidence::gather(&image, &[], &bench.known)?;
@@ -93,7 +99,10 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
         .wait(Duration::from_secs(20), "end of the resume", |guest| {
             Ok(guest.vm.run("cat /run/hibernated")?.text() == "0")
         })?;
-    let same = bench.guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let same = bench
+        .guest
+        .vm
+        .check("cat /proc/sys/kernel/random/boot_id")?;
     ensure!(same == boot, "another kernel than the hibernated one runs");
 
     // It is locked, and only the right passphrase brings the key back.

@@ -119,9 +119,7 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
     };
     let vm = &mut bench.guest.vm;
     vm.check("rm -f /run/trace")?;
-    vm.check(&format!(
-        "({find}; {watcher}) </dev/null >/dev/null 2>&1 &"
-    ))?;
+    vm.check(&format!("({find}; {watcher}) </dev/null >/dev/null 2>&1 &"))?;
     let command = format!("ulimit -c unlimited; tresorctl load {arguments}");
     let output = vm.run_with_prompts(&command, &prompts)?;
     match place {
@@ -163,7 +161,8 @@ fn cores(bench: &mut Bench, when: &str) -> Result<()> {
         None => Some("the control process left no core file".to_owned()),
         Some(file) => {
             bench.fetch(file)?;
-            (bench.spare_pages(CONTROL, CONTROL_BYTES)? == 0).then(|| "the control's core file does not hold its secret".to_owned())
+            (bench.spare_pages(CONTROL, CONTROL_BYTES)? == 0)
+                .then(|| "the control's core file does not hold its secret".to_owned())
         }
     };
     if own.is_empty() {

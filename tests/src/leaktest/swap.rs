@@ -42,11 +42,9 @@ fn swap(bench: &mut Bench) -> Result<()> {
         bench.guest.vm.check(&format!(
             "{PROGRAM} memory {arguments} hold=/run/{name} </dev/null >/dev/null 2>&1 &"
         ))?;
-        bench
-            .guest
-            .wait(Duration::from_secs(120), name, |guest| {
-                Ok(guest.vm.run(&format!("[ -e /run/{name} ]"))?.success())
-            })?;
+        bench.guest.wait(Duration::from_secs(120), name, |guest| {
+            Ok(guest.vm.run(&format!("[ -e /run/{name} ]"))?.success())
+        })?;
     }
     let load = bench.work()?;
     let image = bench.image(SPARE);
