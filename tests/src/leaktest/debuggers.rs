@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 
+use tresor_qemu::Prompt;
+
 use super::bench::{Bench, SPARE};
 use super::cell::Oracle::{Core, Schedules, Secrets};
 use super::log::in_text;
 use super::ram::Holders;
 use super::{Body, Scenario};
+use crate::master::last_line;
 use crate::vmtest::disks::BYTES;
 use crate::vmtest::guest::PROGRAM;
 
@@ -40,7 +43,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const FIND: &str = "until pid=$(pidof tresorctl); do usleep 10000; done";
+/// Waits for a process that [`GATED`] has started, in a shell whose `$pid` it becomes.
+pub(super) const FIND: &str =
+    "until pid=$(cat /run/pid 2>/dev/null) && [ -n \"$pid\" ]; do usleep 20000; done";
+
+/// Becomes `tresorctl load` once somebody has attached to it and made `/run/attached`.
+pub(super) const GATED: &str = "echo $$ >/run/pid; \
+     until [ -e /run/attached ]; do usleep 20000; done; exec tresorctl load";
+
+/// Loads the known key through the gate.
+fn load_gated(bench: &mut Bench) -> Result<()> {
+    let prompts = [Prompt {
+        question: "Passphrase: ",
+        answer: bench.known.passphrase.as_bytes(),
+    }];
+    let output = bench.guest.vm.run_with_prompts(GATED, &prompts)?;
+    ensure!(output.success(), "tresorctl load: {}", last_line(&output));
+    bench.all_armed()
+}
 
 /// The control of a debugger's view: without the module it sees a watchpoint in a debug register.
 fn debugger_sees(bench: &mut Bench) -> Result<()> {
@@ -69,11 +89,11 @@ fn load_under(bench: &mut Bench, debug: fn(&mut Bench) -> Result<()>) -> Result<
 /// ptrace through every system call.
 fn trace(bench: &mut Bench) -> Result<()> {
     bench.guest.vm.check(&format!(
-        "rm -f /run/trace; ({FIND}; {PROGRAM} trace pid=$pid at={:x}) \
-         </dev/null >/run/trace 2>&1 &",
+        "rm -f /run/trace /run/pid /run/attached; \
+         ({FIND}; {PROGRAM} trace pid=$pid at={:x} hold=/run/attached) </dev/null >/run/trace 2>&1 &",
         tresor_uapi::LOAD
     ))?;
-    bench.load_again()?;
+    load_gated(bench)?;
     let seen = ended(bench, "/run/trace", "stops=")?;
     ensure!(
         !seen.contains("hits=0"),
@@ -88,10 +108,10 @@ fn trace(bench: &mut Bench) -> Result<()> {
 /// gdb, which shows all registers at the prompt and lets it go on.
 fn gdb(bench: &mut Bench) -> Result<()> {
     bench.guest.vm.check(&format!(
-        "({FIND}; usleep 300000; gdb -nx -q -batch -p $pid -ex 'thread apply all info registers' \
-         -ex continue; echo gdb ended) </dev/null >/run/gdb 2>&1 &"
+        "rm -f /run/gdb /run/pid /run/attached; ({FIND}; gdb -nx -q -batch -p $pid \
+         -ex 'thread apply all info registers' -ex 'shell touch /run/attached' -ex continue; echo gdb ended) </dev/null >/run/gdb 2>&1 &"
     ))?;
-    bench.load_again()?;
+    load_gated(bench)?;
     let said = ended(bench, "/run/gdb", "gdb ended")?;
     ensure!(
         said.contains("rip ") && said.contains("exited normally"),

@@ -10,6 +10,7 @@ use tresor_uapi as uapi;
 
 use super::bench::{Bench, SPARE};
 use super::cell::Oracle::{Core, Schedules, Secrets};
+use super::debuggers::{FIND, GATED};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::guest::{Guest, PROGRAM};
@@ -81,7 +82,6 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
         question,
         answer: &answer,
     };
-    let find = "until pid=$(pidof tresorctl); do usleep 10000; done";
     let (number, name) = signal;
     // A handler of Rust's runtime takes the first SIGSEGV for a fault that will come again.
     let kill = match name {
@@ -90,19 +90,15 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
     };
     let (watcher, arguments, prompts) = match place {
         Place::Prompt => (
-            // Only the two questions read from the terminal: by the second it has read a line.
-            format!(
-                "before=$(awk '/rchar/ {{print $2}}' /proc/$pid/io); \
-                 until [ $(awk '/rchar/ {{print $2}}' /proc/$pid/io) -ge $((before + 33)) ]; do \
-                 usleep 50000; done; usleep 300000; {kill}"
-            ),
+            // Nobody answers the second question, so there is time.
+            format!("touch /run/attached; usleep 5000000; {kill}"),
             "--description /run/other.toml",
             vec![ask("New passphrase: ")],
         ),
         Place::Derivation => (
             // A tenth of a second of work is more than it takes to get there.
             format!(
-                "until [ $(awk '{{print $14}}' /proc/$pid/stat) -ge 40 ]; do usleep 20000; done; \
+                "touch /run/attached; until [ $(awk '{{print $14}}' /proc/$pid/stat) -ge 40 ]; do usleep 20000; done; \
                  {kill}"
             ),
             "",
@@ -110,7 +106,7 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
         ),
         Place::Ioctl => (
             format!(
-                "{PROGRAM} trace pid=$pid at={:x} signal={number} >/run/trace 2>&1",
+                "{PROGRAM} trace pid=$pid at={:x} signal={number} hold=/run/attached >/run/trace 2>&1",
                 uapi::LOAD
             ),
             "",
@@ -118,9 +114,9 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
         ),
     };
     let vm = &mut bench.guest.vm;
-    vm.check("rm -f /run/trace")?;
-    vm.check(&format!("({find}; {watcher}) </dev/null >/dev/null 2>&1 &"))?;
-    let command = format!("ulimit -c unlimited; tresorctl load {arguments}");
+    vm.check("rm -f /run/trace /run/pid /run/attached")?;
+    vm.check(&format!("({FIND}; {watcher}) </dev/null >/dev/null 2>&1 &"))?;
+    let command = format!("ulimit -c unlimited; {GATED} {arguments}");
     let output = vm.run_with_prompts(&command, &prompts)?;
     match place {
         Place::Prompt => ensure!(
