@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "kexec into a new kernel",
-        short: true,
+        short: false,
         machine: |usual| usual.memory_mib(384).program("usr/sbin/kexec"),
         oracles: RAM,
         body: Body::Run(kexec),

@@ -36,7 +36,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "gdb on a process doing I/O",
-        short: true,
+        short: false,
         machine: |usual| usual.program("usr/bin/gdb"),
         oracles: &[Secrets, Schedules, Core],
         body: Body::Run(on_io),

@@ -18,7 +18,7 @@ use crate::vmtest::guest::{Guest, PROGRAM};
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "tresorctl killed in mid-load",
-    short: true,
+    short: false,
     machine: |usual| usual,
     oracles: &[Secrets, Schedules, Core],
     body: Body::Run(killed),
