@@ -28,9 +28,16 @@ pub const TRESOR: &str = "tresor";
 pub const STOCK: &str = "stock";
 /// A disk without encryption.
 pub const PLAIN: &str = "plain";
+/// A large one without encryption, empty at first: for swap, core files and dumps.
+pub const SPARE: &str = "spare";
 
-/// Bytes of each disk.
-const DISK: u64 = 8 << 20;
+/// The disks of every VM and their sizes in bytes. A LUKS2 header alone takes 16 MiB.
+const DISKS: [(&str, u64); 4] = [
+    (TRESOR, 24 << 20),
+    (STOCK, 24 << 20),
+    (PLAIN, 8 << 20),
+    (SPARE, 512 << 20),
+];
 
 /// Argon2id as the bench asks for it: little, since an emulated CPU does it, twice a boot. What is
 /// left in RAM does not depend on it.
@@ -79,10 +86,10 @@ impl Bench {
             .memory_mib(MEMORY)
             .file(PROGRAM, 0o755, program)
             .file("/usr/bin/tresorctl", 0o755, tresorctl);
-        for disk in [TRESOR, STOCK, PLAIN] {
+        for (disk, size) in DISKS {
             let path = folder.join(format!("{disk}.img"));
             File::create(&path)
-                .and_then(|file| file.set_len(DISK))
+                .and_then(|file| file.set_len(size))
                 .with_context(|| format!("cannot make {}", path.display()))?;
             config = config.drive(Drive::new(disk, &path));
         }
@@ -144,9 +151,17 @@ impl Bench {
     /// # Errors
     /// If something is refused.
     pub fn arm(&mut self) -> Result<()> {
+        self.arm_at_cost(COST)
+    }
+
+    /// [`Bench::arm`] with other costs of Argon2id, as arguments of `tresorctl load`.
+    ///
+    /// # Errors
+    /// If something is refused.
+    pub fn arm_at_cost(&mut self, cost: &str) -> Result<()> {
         self.guest.insert()?;
         let passphrase = self.known.passphrase.clone();
-        let description = create_with(&mut self.guest.vm, &passphrase, COST)?;
+        let description = create_with(&mut self.guest.vm, &passphrase, cost)?;
         let m = derive(&description, passphrase.as_bytes())?;
         self.key = Key {
             m,

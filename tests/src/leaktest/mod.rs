@@ -39,13 +39,20 @@ pub mod report;
 pub mod runner;
 pub mod stores;
 
+mod crash;
+mod debuggers;
+mod hibernation;
 mod hotplug;
 mod idle;
 mod io;
 mod keys;
+mod killed;
+mod luks;
 mod nmis;
 mod prints;
+mod spare;
 mod stops;
+mod swap;
 
 use anyhow::Result;
 use tresor_qemu::VmConfig;
@@ -68,7 +75,7 @@ pub struct Scenario {
     pub name: &'static str,
     /// Whether it belongs to the short run.
     pub short: bool,
-    /// Changes the usual VM, which has two CPUs, 288 MiB and three disks, into the one needed.
+    /// Changes the usual VM, which has two CPUs, 288 MiB and four disks, into the one needed.
     pub machine: fn(VmConfig) -> VmConfig,
     /// The oracles that it asks.
     pub oracles: &'static [Oracle],
@@ -88,6 +95,12 @@ const GROUPS: &[&[Scenario]] = &[
     prints::SCENARIOS,
     hotplug::SCENARIOS,
     stops::SCENARIOS,
+    swap::SCENARIOS,
+    killed::SCENARIOS,
+    debuggers::SCENARIOS,
+    luks::SCENARIOS,
+    crash::SCENARIOS,
+    hibernation::SCENARIOS,
 ];
 
 /// All scenarios.

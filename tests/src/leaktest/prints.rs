@@ -32,18 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// Makes the kernel print, on both CPUs: first with marks in the debug registers and no module, then
 /// with the key there and both volumes busy.
 fn prints(bench: &mut Bench, print: fn(&mut Bench) -> Result<()>) -> Result<()> {
-    bench.provokes = true;
-    let guest = &mut bench.guest;
-    guest.vm.check("modprobe tresor_test")?;
-    guest
-        .vm
-        .check("echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test")?;
-    let from = bench.log_length()?;
-    print(bench)?;
-    let marks = bench.log_since(from)?.matches(MARK).count();
-    let missing =
-        (marks < 2).then(|| format!("marks in the registers were printed only {marks} times"));
-
+    let missing = print_marks(bench, print)?;
     bench.begin()?;
     let from = bench.log_length()?;
     let load = bench.work()?;
@@ -60,6 +49,24 @@ fn prints(bench: &mut Bench, print: fn(&mut Bench) -> Result<()>) -> Result<()> 
         bench.ask_stores()?;
     }
     Ok(())
+}
+
+/// The control of the kernel's log: with marks in the debug registers and no module, what prints
+/// shares would print the marks. Why they were not seen, if so.
+pub(super) fn print_marks(
+    bench: &mut Bench,
+    print: fn(&mut Bench) -> Result<()>,
+) -> Result<Option<String>> {
+    bench.provokes = true;
+    let guest = &mut bench.guest;
+    guest.vm.check("modprobe tresor_test")?;
+    guest
+        .vm
+        .check("echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test")?;
+    let from = bench.log_length()?;
+    print(bench)?;
+    let marks = bench.log_since(from)?.matches(MARK).count();
+    Ok((marks < 2).then(|| format!("marks in the registers were printed only {marks} times")))
 }
 
 /// WARN on both CPUs, backtraces of both by NMI (l), and what else sysrq can show: all tasks (t),
@@ -84,7 +91,7 @@ fn warn_and_sysrq(bench: &mut Bench) -> Result<()> {
 }
 
 /// A process that the kernel kills for its own fault, on each CPU.
-fn oops(bench: &mut Bench) -> Result<()> {
+pub(super) fn oops(bench: &mut Bench) -> Result<()> {
     let from = bench.log_length()?;
     bench
         .guest

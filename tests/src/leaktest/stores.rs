@@ -31,6 +31,21 @@ impl Bench {
         watch.follow_shares(&known.m, &lines)
     }
 
+    /// Tells the watch, if the scenario has it, of volume keys that have just become known.
+    ///
+    /// # Errors
+    /// If the watch does not answer.
+    pub(super) fn tell_the_watch_of_volumes(&mut self) -> Result<()> {
+        if !self.has(Oracle::Stores) {
+            return Ok(());
+        }
+        let known = &self.known;
+        let watch = self.guest.vm.store_watch()?;
+        watch.add_secret("K1 K2 of LUKS", &known.effective, Forms::Xts)?;
+        let name = format!("{CONTROL} of LUKS");
+        watch.add_secret(&name, &known.control, Forms::Xts)
+    }
+
     /// Asks the oracle of stores about all that happened until now; once, at the end of a scenario.
     /// Its control is that the keys of the stock volume were seen as they were stored.
     ///
