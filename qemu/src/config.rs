@@ -316,7 +316,17 @@ impl VmConfig {
             format!("QEMU did not start: {}", said.trim())
         })?;
         let shell = Shell::new(shell, console.clone());
-        Ok(Vm::new(child, qmp, shell, gdb, console, ram, accel, watch))
+        Ok(Vm {
+            shell,
+            qmp,
+            gdb: Some(gdb),
+            child,
+            console,
+            ram,
+            accel,
+            stopped: false,
+            watch,
+        })
     }
 }
 

@@ -42,42 +42,19 @@ impl Drop for Process {
 
 /// A running VM; QEMU is killed when it is dropped.
 pub struct Vm {
-    shell: Shell,
-    qmp: Qmp,
+    pub(crate) shell: Shell,
+    pub(crate) qmp: Qmp,
     /// Where a debugger attaches, until one has.
-    gdb: Option<UnixStream>,
-    child: Process,
-    console: Console,
-    ram: Ram,
-    accel: Accel,
-    stopped: bool,
-    watch: Option<StoreWatch>,
+    pub(crate) gdb: Option<UnixStream>,
+    pub(crate) child: Process,
+    pub(crate) console: Console,
+    pub(crate) ram: Ram,
+    pub(crate) accel: Accel,
+    pub(crate) stopped: bool,
+    pub(crate) watch: Option<StoreWatch>,
 }
 
 impl Vm {
-    pub(crate) fn new(
-        child: Process,
-        qmp: Qmp,
-        shell: Shell,
-        gdb: UnixStream,
-        console: Console,
-        ram: Ram,
-        accel: Accel,
-        watch: Option<StoreWatch>,
-    ) -> Self {
-        Self {
-            shell,
-            qmp,
-            gdb: Some(gdb),
-            child,
-            console,
-            ram,
-            accel,
-            stopped: false,
-            watch,
-        }
-    }
-
     /// What executes the guest's instructions.
     pub fn accel(&self) -> Accel {
         self.accel
