@@ -27,6 +27,9 @@ pub struct Entry {
     pub secret: String,
     /// Why it must be so, and why it does not stay.
     pub reason: String,
+    /// Whether it takes a coincidence, so that a run may well go without.
+    #[serde(default)]
+    pub rare: bool,
 }
 
 impl Allowed {

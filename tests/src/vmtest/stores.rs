@@ -224,6 +224,7 @@ pub(super) fn no_store_of_a_load_and_of_busy_volumes_holds_the_key(
     let control = random::<32>()?;
     let watch = guest.vm.store_watch()?;
     watch.add_secret("M", &m, Forms::Aes)?;
+    watch.add_secret("the passphrase", passphrase.as_bytes(), Forms::Plain)?;
     watch.add_secret("the control", &control, Forms::Plain)?;
     let before = watch.report()?.stores_checked;
 

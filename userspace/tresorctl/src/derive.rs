@@ -3,7 +3,7 @@
 //! From a passphrase to a master key: Argon2id (RFC 9106).
 
 use crate::error::{reason, Error};
-use crate::secret::{Blocks, Secret};
+use crate::secret::{overwrite_registers, Blocks, Secret};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use tresor_uapi::KEY_LEN;
@@ -83,7 +83,10 @@ pub fn derive(
     })?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into_with_memory(passphrase, salt, &mut key[..], blocks.as_mut_slice())
-        .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")))
+        .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")))?;
+    // Wiping Argon2's memory takes a while, in which the process may be switched out.
+    overwrite_registers();
+    Ok(())
 }
 
 #[cfg(test)]

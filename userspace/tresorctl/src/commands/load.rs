@@ -11,7 +11,7 @@ use crate::device::{key_id, Device};
 use crate::error::{reason, Error, Exit};
 use crate::pipe;
 use crate::process::{no_memory, with_secrets};
-use crate::secret::Secret;
+use crate::secret::{overwrite_registers, Secret};
 use crate::terminal::{read_line, Line, Terminal};
 use nix::errno::Errno;
 use std::fs::File;
@@ -202,6 +202,8 @@ fn load(device: &Device, key: &Key, check: Option<[u8; CHECK_LEN]>) -> Result<()
         load.expected = check;
         load.flags = LOAD_EXPECT;
     }
+    // The module's sections save the vector registers of whoever calls it.
+    overwrite_registers();
     device.load(&mut load)
 }
 

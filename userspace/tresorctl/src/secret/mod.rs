@@ -12,6 +12,7 @@ mod registers;
 mod stack;
 
 pub use memory::{check_secret_memory, Blocks, Secret};
+pub use registers::overwrite as overwrite_registers;
 pub use stack::on_own_stack;
 
 #[cfg(test)]

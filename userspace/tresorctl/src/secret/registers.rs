@@ -52,7 +52,7 @@ macro_rules! fill_and_sleep {
 /// Overwrites all vector and mask registers that the CPU has and then sleeps, which makes the
 /// kernel save them over what it saved of this thread before. No other code may run in between:
 /// a VZEROUPPER alone would put the upper halves back into their initial state.
-pub(super) fn overwrite() {
+pub fn overwrite() {
     if is_x86_feature_detected!("avx512bw") {
         // SAFETY: The CPU and the system support AVX-512; `nanosleep` is given a valid time and no
         // place for the rest; all that changes is declared, or not used by code without AVX-512.
