@@ -19,13 +19,15 @@ use super::guest::{Guest, PROGRAM};
 use super::secrets::{random, Key};
 use super::Skip;
 use crate::luks::Header;
-use crate::master::{create, derive, load};
+use crate::master::{create_with, derive, load};
 use crate::reference::Master;
 use crate::volume::{Unlock, Volume};
 
 /// Bytes of the disk: a LUKS2 header takes 16 MiB.
 const DISK: u64 = 24 << 20;
 const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+/// Less memory for Argon2 than usual, which an emulator is slow to take out of the kernel's own map.
+const COST: &str = "--argon2-memory 8192";
 /// Where the guest has the modules that leak on purpose.
 const SPILLS: &str = "/usr/lib/tresor-spill";
 
@@ -211,7 +213,7 @@ pub(super) fn no_store_of_a_load_and_of_busy_volumes_holds_the_key(
     guest.insert()?;
     guest.vm.check("rm -rf /etc/tresor/key.toml")?;
     let passphrase = hex::encode(random::<12>()?);
-    let description = create(&mut guest.vm, &passphrase)?;
+    let description = create_with(&mut guest.vm, &passphrase, COST)?;
     let m = derive(&description, passphrase.as_bytes())?;
     let key = Key {
         m,
