@@ -36,17 +36,20 @@
 .endm
 
 // Encrypts \blocks with AES-256 under k_0 = \a, k_1 = \b. Clobbers \a, \b, \s0, \s1, \u, \t.
+//
+// A round key is computed before the round that waits for the one before it: the CPU takes the oldest
+// of what is ready, and the schedule must not wait.
 .macro	ENCRYPT256_V	v, a, b, s0, s1, u, t, blocks:vararg
-	EACH_V		vpxor, \v, \a, \blocks
-	EACH_V		vaesenc, \v, \b, \blocks
 	OPEN_256	\v, \a, \b, \s0, \s1, \u, \t
+	EACH_V		vpxor, \v, \a, \blocks
 .irp j, 1,2,3,4,5,6
 	EVEN_256	\v, \u, \s0, \a, \t, \j
-	EACH_V		vaesenc, \v, \a, \blocks
-	ODD_256		\v, \u, \s1, \b, \t, \j
 	EACH_V		vaesenc, \v, \b, \blocks
+	ODD_256		\v, \u, \s1, \b, \t, \j
+	EACH_V		vaesenc, \v, \a, \blocks
 .endr
 	EVEN_256	\v, \u, \s0, \a, \t, 7
+	EACH_V		vaesenc, \v, \b, \blocks
 	EACH_V		vaesenclast, \v, \a, \blocks
 .endm
 

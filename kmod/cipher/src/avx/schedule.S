@@ -34,16 +34,21 @@
 
 .pushsection .rodata.tresor_avx, "a", @progbits
 	.balign		64
-.Lwords:		// PSHUFB, for j mod 4: u_{j-3}, u_{j-2}, u_{j-1}, u_j, turned back
-	BOTH_LANES	 1, 2, 3, 0,  6, 7, 4, 5,  11, 8, 9,10,  12,13,14,15
-	BOTH_LANES	 6, 7, 4, 5,  11, 8, 9,10,  12,13,14,15,  1, 2, 3, 0
-	BOTH_LANES	11, 8, 9,10,  12,13,14,15,  1, 2, 3, 0,   6, 7, 4, 5
-	BOTH_LANES	12,13,14,15,  1, 2, 3, 0,   6, 7, 4, 5,  11, 8, 9,10
-.Llater_words:		// PSHUFB, for j mod 4: u_{j-1}, u_j, 0, 0, turned back
-	BOTH_LANES	11, 8, 9,10,  12,13,14,15, -1,-1,-1,-1,  -1,-1,-1,-1
-	BOTH_LANES	12,13,14,15,  1, 2, 3, 0,  -1,-1,-1,-1,  -1,-1,-1,-1
-	BOTH_LANES	 1, 2, 3, 0,  6, 7, 4, 5,  -1,-1,-1,-1,  -1,-1,-1,-1
-	BOTH_LANES	 6, 7, 4, 5,  11, 8, 9,10, -1,-1,-1,-1,  -1,-1,-1,-1
+.Lwords:		// PSHUFB, for j mod 4: u_{j-3}, u_{j-2}, u_{j-1}, 0, turned back
+	BOTH_LANES	 1, 2, 3, 0,  6, 7, 4, 5,  11, 8, 9,10,  -1,-1,-1,-1
+	BOTH_LANES	 6, 7, 4, 5,  11, 8, 9,10,  12,13,14,15, -1,-1,-1,-1
+	BOTH_LANES	11, 8, 9,10,  12,13,14,15,  1, 2, 3, 0,  -1,-1,-1,-1
+	BOTH_LANES	12,13,14,15,  1, 2, 3, 0,   6, 7, 4, 5,  -1,-1,-1,-1
+.Lword_before:		// PSHUFB, for j mod 4: u_{j-1}, 0, 0, 0, turned back
+	BOTH_LANES	11, 8, 9,10,  -1,-1,-1,-1, -1,-1,-1,-1,  -1,-1,-1,-1
+	BOTH_LANES	12,13,14,15,  -1,-1,-1,-1, -1,-1,-1,-1,  -1,-1,-1,-1
+	BOTH_LANES	 1, 2, 3, 0,  -1,-1,-1,-1, -1,-1,-1,-1,  -1,-1,-1,-1
+	BOTH_LANES	 6, 7, 4, 5,  -1,-1,-1,-1, -1,-1,-1,-1,  -1,-1,-1,-1
+.Lturn_back:		// PSHUFB, for j mod 4: all(u_j), turned back
+	BOTH_LANES	 0, 1, 2, 3,  4, 5, 6, 7,   8, 9,10,11,  12,13,14,15
+	BOTH_LANES	 1, 2, 3, 0,  5, 6, 7, 4,   9,10,11, 8,  13,14,15,12
+	BOTH_LANES	 2, 3, 0, 1,  6, 7, 4, 5,  10,11, 8, 9,  14,15,12,13
+	BOTH_LANES	 3, 0, 1, 2,  7, 4, 5, 6,  11, 8, 9,10,  15,12,13,14
 .Lhigh_to_low:		// PSHUFB: w2, w3, 0, 0
 	BOTH_LANES	 8, 9,10,11,  12,13,14,15, -1,-1,-1,-1,  -1,-1,-1,-1
 .Lto_frames:		// PSHUFB: a, b, c, d into the frames of their places
@@ -107,13 +112,23 @@
 .endif
 .endm
 
-// \k := k_j, for the state \s with u_j in it. Clobbers \t.
-.macro	ROUND_KEY	v, s, k, t, j
+// \k := k_j without u_j, for the state \s before u_j is in it. Clobbers \t.
+.macro	REST_OF_KEY	v, s, k, t, j
 	vpshufb		.Lwords + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\k
-	vpshufb		.Llater_words + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\t
+	vpshufb		.Lword_before + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\t
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
 	vpsrlq		$32, %\v\()mm\k, %\v\()mm\t
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
+.endm
+
+// \k := k_j, from \k as REST_OF_KEY leaves it and \u = all(u_j). Clobbers \t.
+.macro	ADD_LAST_WORD	v, u, k, t, j
+.if (\j) & 3
+	vpshufb		.Lturn_back + 32 * ((\j) & 3)(%rip), %\v\()mm\u, %\v\()mm\t
+	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
+.else
+	vpxor		%\v\()mm\u, %\v\()mm\k, %\v\()mm\k
+.endif
 .endm
 
 // AES-256: begins the schedule of k_0 = \k0, k_1 = \k1, which survive: \s0, \s1 the chains' states
@@ -133,16 +148,18 @@
 	OPERAND		\v, \s, \t, \j, rcon
 	vaesenclast	%\v\()mm\t, %\v\()mm\u, %\v\()mm\u
 .endif
+	REST_OF_KEY	\v, \s, \k, \t, \j
 	INTO_STATE	\v, \u, \s, \j
-	ROUND_KEY	\v, \s, \k, \t, \j
+	ADD_LAST_WORD	\v, \u, \k, \t, \j
 .endm
 
 // AES-256: \k := k_{2j+1}. \s is the odd chain's state.
 .macro	ODD_256		v, u, s, k, t, j
 	OPERAND		\v, \s, \t, \j
 	vaesenclast	%\v\()mm\t, %\v\()mm\u, %\v\()mm\u
+	REST_OF_KEY	\v, \s, \k, \t, \j
 	INTO_STATE	\v, \u, \s, \j
-	ROUND_KEY	\v, \s, \k, \t, \j
+	ADD_LAST_WORD	\v, \u, \k, \t, \j
 .endm
 
 // AES-128: begins the schedule of k_0 = \k0, which survives: \s its state before k_1, \u := all(u_1),
@@ -163,6 +180,7 @@
 	OPERAND		\v, \s, \c, \j + 1, rcon
 .endif
 .endif
+	REST_OF_KEY	\v, \s, \k, \t, \j
 	INTO_STATE	\v, \u, \s, \j
-	ROUND_KEY	\v, \s, \k, \t, \j
+	ADD_LAST_WORD	\v, \u, \k, \t, \j
 .endm

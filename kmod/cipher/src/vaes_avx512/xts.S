@@ -64,10 +64,13 @@
 // Zeroes all vector registers, the upper parts too, and leaves the CPU in the state in which SSE code
 // is not slowed down.
 .macro	WIPE_AVX512
-	vzeroall
+.irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+	vpxor		%xmm\i, %xmm\i, %xmm\i
+.endr
 .irp i, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
 	vpxord		%xmm\i, %xmm\i, %xmm\i
 .endr
+	vzeroupper
 .endm
 
 // The round key k_\i of K1, in the lower lane of %ymm\r, to where it is used: encryption goes forth,
@@ -85,16 +88,17 @@
 .endif
 .endm
 
-// A step of both schedules, with the round of the first tweak.
-.macro	EVEN_512	dir, j, i, back, op=vaesenc
+// A step of both schedules; then the first tweak's round with the round key before, which is kept:
+// what is older comes first, and the schedule must not wait.
+.macro	EVEN_512	dir, j, i, back
 	EVEN_256	y, 5, 3, 0, 6, \j
-	\op		%ymm0, %ymm2, %ymm2
-	KEEP_512_\dir	0, \i, \back
+	vaesenc		%ymm1, %ymm2, %ymm2
+	KEEP_512_\dir	1, \i, \back
 .endm
 .macro	ODD_512		dir, j, i, back
 	ODD_256		y, 5, 4, 1, 6, \j
-	vaesenc		%ymm1, %ymm2, %ymm2
-	KEEP_512_\dir	1, \i, \back
+	vaesenc		%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, \i, \back
 .endm
 .macro	NEXT_512	dir, j, back, op=vaesenc
 	NEXT_128	y, 5, 3, 4, 0, 6, \j
@@ -105,25 +109,25 @@
 // RK0.. := round keys, and the upper lane of ymm2 := the IV encrypted under K2, for k_0 of K1 and K2
 // in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm8.
 .macro	EXPAND_512_256 dir
+	OPEN_256	y, 0, 1, 3, 4, 5, 6
 	vbroadcasti128	START_IV(START), %ymm2
 	vpxor		%ymm0, %ymm2, %ymm2
-	vaesenc		%ymm1, %ymm2, %ymm2
-	OPEN_256	y, 0, 1, 3, 4, 5, 6
 	KEEP_512_\dir	0, 0, 14
-	KEEP_512_\dir	1, 1, 13
-	EVEN_512	\dir, 1, 2, 12
-	ODD_512		\dir, 1, 3, 11
-	EVEN_512	\dir, 2, 4, 10
-	ODD_512		\dir, 2, 5, 9
-	EVEN_512	\dir, 3, 6, 8
-	ODD_512		\dir, 3, 7, 7
-	EVEN_512	\dir, 4, 8, 6
-	ODD_512		\dir, 4, 9, 5
-	EVEN_512	\dir, 5, 10, 4
-	ODD_512		\dir, 5, 11, 3
-	EVEN_512	\dir, 6, 12, 2
-	ODD_512		\dir, 6, 13, 1
-	EVEN_512	\dir, 7, 14, 0, vaesenclast
+	EVEN_512	\dir, 1, 1, 13
+	ODD_512		\dir, 1, 2, 12
+	EVEN_512	\dir, 2, 3, 11
+	ODD_512		\dir, 2, 4, 10
+	EVEN_512	\dir, 3, 5, 9
+	ODD_512		\dir, 3, 6, 8
+	EVEN_512	\dir, 4, 7, 7
+	ODD_512		\dir, 4, 8, 6
+	EVEN_512	\dir, 5, 9, 5
+	ODD_512		\dir, 5, 10, 4
+	EVEN_512	\dir, 6, 11, 3
+	ODD_512		\dir, 6, 12, 2
+	EVEN_512	\dir, 7, 13, 1
+	vaesenclast	%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, 14, 0
 .endm
 .macro	EXPAND_512_128 dir
 	vbroadcasti128	START_IV(START), %ymm2
@@ -173,8 +177,8 @@
 .endm
 
 // Each tweak of the group times x^32.
-.macro	NEXT_TWEAKS_512
-.irp t, TW0,TW1,TW2,TW3,TW4,TW5,TW6,TW7
+.macro	NEXT_TWEAKS_512	tweaks:vararg
+.irp t, \tweaks
 	vpsrldq		$12, \t, %zmm16
 	vpclmulqdq	$0x00, .Lpoly_in_all_lanes(%rip), %zmm16, %zmm16
 	vpslldq		$4, \t, \t
@@ -182,62 +186,70 @@
 .endr
 .endm
 
-.macro	ROUND_512	op, key
-.irp i, 0,1,2,3,4,5,6,7
+.macro	ROUND_512	op, key, blocks:vararg
+.irp i, \blocks
 	\op		\key, %zmm\i, %zmm\i
 .endr
 .endm
-.macro	ROUNDS_512_128	op
+.macro	ROUNDS_512_128	op, blocks:vararg
 .irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9
-	ROUND_512	\op, \r
+	ROUND_512	\op, \r, \blocks
 .endr
-	ROUND_512	\op\()last, RK10
+	ROUND_512	\op\()last, RK10, \blocks
 .endm
-.macro	ROUNDS_512_256	op
+.macro	ROUNDS_512_256	op, blocks:vararg
 .irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9,RK10,RK11,RK12,RK13
-	ROUND_512	\op, \r
+	ROUND_512	\op, \r, \blocks
 .endr
-	ROUND_512	\op\()last, RK14
+	ROUND_512	\op\()last, RK14, \blocks
 .endm
 
-.macro	OP_enc		rounds
-	\rounds		vaesenc
+.macro	OP_enc		rounds, blocks:vararg
+	\rounds		vaesenc, \blocks
 .endm
-.macro	OP_dec		rounds
-	\rounds		vaesdec
+.macro	OP_dec		rounds, blocks:vararg
+	\rounds		vaesdec, \blocks
+.endm
+
+// The vectors \blocks of a group.
+.macro	CRYPT_512	size, dir, blocks:vararg
+.irp i, \blocks
+	vmovdqu64	64*\i(SRC), %zmm\i
+	vpternlogd	$0x96, TW\i, RK0, %zmm\i
+.endr
+	OP_\dir		ROUNDS_512_\size, \blocks
+.irp i, \blocks
+	vpxord		TW\i, %zmm\i, %zmm\i
+	vmovdqu64	%zmm\i, 64*\i(DST)
+.endr
 .endm
 
 // All of the data, from K1 and K2 where DERIVE_ puts them. Falls through when done.
 .macro	DATA_512	size, dir
 	EXPAND_512_\size \dir
 	FIRST_TWEAKS_512
-	sub		$512, LEN
-	jb		.Lpart\@
-	jmp		.Lgroup\@
+	cmp		$512, LEN
+	jbe		.Llast_group\@
 	.balign		32, 0x90
-.Lnext_group\@:
-	NEXT_TWEAKS_512
 .Lgroup\@:
-.irp i, 0,1,2,3,4,5,6,7
-	vmovdqu64	64*\i(SRC), %zmm\i
-	vpternlogd	$0x96, TW\i, RK0, %zmm\i
-.endr
-	OP_\dir		ROUNDS_512_\size
-.irp i, 0,1,2,3,4,5,6,7
-	vpxord		TW\i, %zmm\i, %zmm\i
-	vmovdqu64	%zmm\i, 64*\i(DST)
-.endr
+	CRYPT_512	\size, \dir, 0, 1, 2, 3
+	NEXT_TWEAKS_512	TW0, TW1, TW2, TW3
+	CRYPT_512	\size, \dir, 4, 5, 6, 7
+	NEXT_TWEAKS_512	TW4, TW5, TW6, TW7
 	add		$512, SRC
 	add		$512, DST
 	sub		$512, LEN
-	jae		.Lnext_group\@
-	cmp		$-512, LEN
-	je		.Ldata_done\@
-	NEXT_TWEAKS_512
+	cmp		$512, LEN
+	ja		.Lgroup\@
+.Llast_group\@:
+	jb		.Lpart\@
+	CRYPT_512	\size, \dir, 0, 1, 2, 3, 4, 5, 6, 7
+	jmp		.Ldata_done\@
+
+// A group of which only the first blocks are there: one bit of %r10 for each quadword, eight to a
+// vector.
 .Lpart\@:
-// LEN is what is left less 512. A group of which only the first blocks are there: one bit of %r10 for
-// each quadword, eight to a vector.
-	lea		512(LEN), %r11
+	mov		LEN, %r11
 	shr		$3, %r11
 	xor		%r10d, %r10d
 	bts		%r11, %r10
@@ -249,7 +261,7 @@
 	vmovdqu64	64*\i(SRC), %zmm\i{%k1}{z}
 	vpternlogd	$0x96, TW\i, RK0, %zmm\i
 .endr
-	OP_\dir		ROUNDS_512_\size
+	OP_\dir		ROUNDS_512_\size, 0, 1, 2, 3, 4, 5, 6, 7
 .irp i, 0,1,2,3,4,5,6,7
 	kmovq		%r10, %k1
 	shr		$8, %r10
