@@ -92,7 +92,7 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     out
 }
 
-/// `aesni/mod.rs` has the same, private.
+/// `engine.rs` has the same, private.
 #[repr(C)]
 struct Start {
     iv: [u8; 16],

@@ -17,7 +17,8 @@
 //
 // A chain's state is one register with its last four u, u_j in word (j-1) mod 4. The way from a u to
 // the next one is AESENCLAST on all(u), where ShiftRows changes nothing, with all(u_{j-4} + rcon_j) as
-// the operand, which has been ready for long. The words of k_j are put together beside that way.
+// the operand, which has been ready for long. All of k_j but u_j, which is in each of its words, is put
+// together beside that way, so that k_j is there a shuffle and an addition after u_j.
 //
 // Frames. R is a rotation by one byte, and S takes bytes one by one: so instead of rotating u, the
 // frame in which all words are written rotates. u_j is kept as R^-j(u_j), round constants likewise,

@@ -11,7 +11,9 @@
 // lanes at once; the IV is encrypted in K2's lane while the round keys appear. Those of K1 are
 // broadcast to all lanes and stay until the end, as do eight vectors of tweaks: 32 blocks make a
 // group. The first 32 tweaks are the first one shifted by 0 to 31 bits, from group to group it is by
-// 32 bits.
+// 32 bits. The last group goes through as a whole, for the shortest way to the end, those before it in
+// halves: a CPU that looks ahead over a few hundred instructions then finds the next half's loads and
+// tweaks in time.
 //
 // Memory: as in aesni/xts.S. Mask registers hold lengths only.
 //
