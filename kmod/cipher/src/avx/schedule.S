@@ -69,6 +69,9 @@
 	.fill		8, 4, 0x36 << 16
 .popsection
 
+// Whether AVX-512 adds three operands at once, with register 16 for scratch.
+	.set		THREE_OPERANDS, 0
+
 // \op with register \key on each of \blocks.
 .macro	EACH_V		op, v, key, blocks:vararg
 .irp b, \blocks
@@ -119,12 +122,21 @@
 	vpshufb		.Lword_before + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\t
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
 	vpsrlq		$32, %\v\()mm\k, %\v\()mm\t
+.if !THREE_OPERANDS
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
+.endif
 .endm
 
 // \k := k_j, from \k as REST_OF_KEY leaves it and \u = all(u_j). Clobbers \t.
 .macro	ADD_LAST_WORD	v, u, k, t, j
+.if THREE_OPERANDS
 .if (\j) & 3
+	vpshufb		.Lturn_back + 32 * ((\j) & 3)(%rip), %\v\()mm\u, %\v\()mm16
+	vpternlogd	$0x96, %\v\()mm16, %\v\()mm\t, %\v\()mm\k
+.else
+	vpternlogd	$0x96, %\v\()mm\u, %\v\()mm\t, %\v\()mm\k
+.endif
+.elseif (\j) & 3
 	vpshufb		.Lturn_back + 32 * ((\j) & 3)(%rip), %\v\()mm\u, %\v\()mm\t
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
 .else

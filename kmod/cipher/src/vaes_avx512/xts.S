@@ -296,7 +296,9 @@
 	END_ROUTINE	tresor_vaes_avx512_xts\size\()_\dir
 .endm
 
+	.set		THREE_OPERANDS, 1
 	XTS_512		128, enc
 	XTS_512		128, dec
 	XTS_512		256, enc
 	XTS_512		256, dec
+	.set		THREE_OPERANDS, 0
