@@ -131,7 +131,7 @@ const NEEDED: [Need; 13] = [
     }),
     (Engine::VaesAvx2, "AVX2", |f| f.leaf_7_ebx & 1 << 5 != 0),
     (Engine::VaesAvx2, "VAES", |f| f.leaf_7_ecx & 1 << 9 != 0),
-    (Engine::VaesAvx2, "VPCLMULQDQ", |f| {
+    (Engine::VaesAvx512, "VPCLMULQDQ", |f| {
         f.leaf_7_ecx & 1 << 10 != 0
     }),
     (Engine::VaesAvx512, "AVX512F", |f| {

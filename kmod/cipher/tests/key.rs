@@ -58,11 +58,9 @@ fn an_engine_is_found_by_its_name_and_by_no_other() {
 #[test]
 fn what_an_engine_wants_of_a_cpu_is_what_the_compiler_knows_it_has() {
     let avx = is_x86_feature_detected!("aes") && is_x86_feature_detected!("avx");
-    let vaes = avx
-        && is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("vaes")
-        && is_x86_feature_detected!("vpclmulqdq");
+    let vaes = avx && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("vaes");
     let avx512 = vaes
+        && is_x86_feature_detected!("vpclmulqdq")
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bw")

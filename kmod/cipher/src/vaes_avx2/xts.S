@@ -2,7 +2,7 @@
 //
 // XTS-AES as in aesni/xts.S, with 256-bit vectors.
 //
-// CPUs: VAES, VPCLMULQDQ and AVX2, with or without AVX-512 (Intel since Alder Lake, AMD since Zen 3).
+// CPUs: VAES and AVX2, with or without AVX-512 (Intel since Alder Lake, AMD since Zen 3).
 //
 // Covered and not covered: as in aesni/xts.S.
 //
@@ -13,8 +13,12 @@
 
 .pushsection .rodata.tresor_vaes_avx2, "a", @progbits
 	.balign		32
-.Lpoly_in_both_lanes:		// x^128 = x^7 + x^2 + x + 1
-	.quad		0x87, 0, 0x87, 0
+.Lby_x_2:			// shifts of the lower half, and none of the upper one left
+	.quad		1, 64, 1, 64
+.Lby_x2_2:
+	.quad		2, 64, 2, 64
+.Lby_x7_2:
+	.quad		7, 64, 7, 64
 .Lleft_2:			// of both halves of the tweak of block 0, 1, .. of a group
 	.quad		0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7
 .Lright_2:			// 64 less that: what is shifted out
@@ -78,36 +82,44 @@
 	NEXT_128_y	\dir, 10, 15, 0, end, vaesenclast
 .endm
 
+// \t := \t + \c times x^128, for at most 16 bits that were shifted out of each half of a tweak, in the
+// other half's place: those of the lower half go on in the upper one, those of the upper half come in
+// again at the bottom times x^7 + x^2 + x + 1. Without VPCLMULQDQ: emulators have VAES without it.
+// Clobbers \c and \u.
+.macro	ADD_CARRY_y	t, c, u
+	vpxor		\c, \t, \t
+	vpsllvq		.Lby_x_2(%rip), \c, \u
+	vpxor		\u, \t, \t
+	vpsllvq		.Lby_x2_2(%rip), \c, \u
+	vpsllvq		.Lby_x7_2(%rip), \c, \c
+	vpxor		\u, \t, \t
+	vpxor		\c, \t, \t
+.endm
+
 // %ymm\t := the tweaks of the two blocks from 2*\n, from the first one in both lanes of ymm2. Clobbers
 // ymm0, ymm1.
 .macro	FIRST_TWEAKS_y	t, n
 	vpsrlvq		.Lright_2 + 32*\n(%rip), %ymm2, %ymm0
 	vpsllvq		.Lleft_2 + 32*\n(%rip), %ymm2, %ymm\t
-	vpclmulqdq	$0x01, .Lpoly_in_both_lanes(%rip), %ymm0, %ymm1
-	vpslldq		$8, %ymm0, %ymm0
-	vpxor		%ymm0, %ymm\t, %ymm\t
-	vpxor		%ymm1, %ymm\t, %ymm\t
+	vpshufd		$0x4e, %ymm0, %ymm0
+	ADD_CARRY_y	%ymm\t, %ymm0, %ymm1
 .endm
 
-// Each of the tweaks times x^6, for a group of three vectors.
+// Each of the tweaks times x^6 for a group of three vectors, x^8 for one of four.
 .macro	NEXT_TWEAKS_256_y
 .irp t, 4,5,6
 	vpsrlq		$58, %ymm\t, TMP_256_y
-	vpclmulqdq	$0x01, .Lpoly_in_both_lanes(%rip), TMP_256_y, KT_256_y
-	vpslldq		$8, TMP_256_y, TMP_256_y
 	vpsllq		$6, %ymm\t, %ymm\t
-	vpxor		TMP_256_y, %ymm\t, %ymm\t
-	vpxor		KT_256_y, %ymm\t, %ymm\t
+	vpshufd		$0x4e, TMP_256_y, TMP_256_y
+	ADD_CARRY_y	%ymm\t, TMP_256_y, KT_256_y
 .endr
 .endm
-
-// Each of the tweaks times x^8, for a group of four.
 .macro	NEXT_TWEAKS_128_y
 .irp t, 4,5,6,7
-	vpsrldq		$15, %ymm\t, TMP_128_y
-	vpclmulqdq	$0x00, .Lpoly_in_both_lanes(%rip), TMP_128_y, TMP_128_y
-	vpslldq		$1, %ymm\t, %ymm\t
-	vpxor		TMP_128_y, %ymm\t, %ymm\t
+	vpsrlq		$56, %ymm\t, TMP_128_y
+	vpsllq		$8, %ymm\t, %ymm\t
+	vpshufd		$0x4e, TMP_128_y, TMP_128_y
+	ADD_CARRY_y	%ymm\t, TMP_128_y, KT_128_y
 .endr
 .endm
 
