@@ -13,6 +13,8 @@
 
 .pushsection .rodata.tresor_vaes_avx2, "a", @progbits
 	.balign		32
+.Lcarried_out_2:		// 0 to 3 times x^7 + x^2 + x + 1
+	.long		0, 0x87, 0x10e, 0x189, 0, 0x87, 0x10e, 0x189
 .Lby_x_2:			// shifts of the lower half, and none of the upper one left
 	.quad		1, 64, 1, 64
 .Lby_x2_2:
@@ -105,22 +107,35 @@
 	ADD_CARRY_y	%ymm\t, %ymm0, %ymm1
 .endm
 
-// Each of the tweaks times x^6 for a group of three vectors, x^8 for one of four.
+// %ymm\n := %ymm\x times x^2. The two bits that leave the upper half choose what comes in at the bottom,
+// those that leave the lower half go on in the upper one. Clobbers \c and \u.
+.macro	NEXT_TWEAK_y	x, n, c, u
+	vmovdqa		.Lcarried_out_2(%rip), \u
+	vpsrlq		$62, %ymm\x, \c
+	vpsllq		$2, %ymm\x, %ymm\n
+	vpshufd		$0x4e, \c, \c
+	vpermilps	\c, \u, \u
+	vpblendd	$0x44, \c, \u, \u
+	vpxor		\u, %ymm\n, %ymm\n
+.endm
+// The first vector of tweaks by x^6, for a group of three, or x^8, for one of four; the others follow
+// from it. Only the first is waited for from group to group.
 .macro	NEXT_TWEAKS_256_y
-.irp t, 4,5,6
-	vpsrlq		$58, %ymm\t, TMP_256_y
-	vpsllq		$6, %ymm\t, %ymm\t
+	vpsrlq		$58, %ymm4, TMP_256_y
+	vpsllq		$6, %ymm4, %ymm4
 	vpshufd		$0x4e, TMP_256_y, TMP_256_y
-	ADD_CARRY_y	%ymm\t, TMP_256_y, KT_256_y
-.endr
+	ADD_CARRY_y	%ymm4, TMP_256_y, KT_256_y
+	NEXT_TWEAK_y	4, 5, TMP_256_y, KT_256_y
+	NEXT_TWEAK_y	5, 6, TMP_256_y, KT_256_y
 .endm
 .macro	NEXT_TWEAKS_128_y
-.irp t, 4,5,6,7
-	vpsrlq		$56, %ymm\t, TMP_128_y
-	vpsllq		$8, %ymm\t, %ymm\t
+	vpsrlq		$56, %ymm4, TMP_128_y
+	vpsllq		$8, %ymm4, %ymm4
 	vpshufd		$0x4e, TMP_128_y, TMP_128_y
-	ADD_CARRY_y	%ymm\t, TMP_128_y, KT_128_y
-.endr
+	ADD_CARRY_y	%ymm4, TMP_128_y, KT_128_y
+	NEXT_TWEAK_y	4, 5, TMP_128_y, KT_128_y
+	NEXT_TWEAK_y	5, 6, TMP_128_y, KT_128_y
+	NEXT_TWEAK_y	6, 7, TMP_128_y, KT_128_y
 .endm
 
 // All of the data, from K1 and K2 where DERIVE_ puts them.
