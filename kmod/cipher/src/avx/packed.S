@@ -158,7 +158,9 @@
 	CRYPT_\size\()_\dir \v, 2
 	ADVANCE		(2 * BYTES_\v)
 	vmovdqa		%\v\()mm6, %\v\()mm4
+.if IN_FLIGHT_\size > 3
 	vmovdqa		%\v\()mm7, %\v\()mm5
+.endif
 	sub		$2 * BYTES_\v, LEN
 .Lone\@:
 	add		$2 * BYTES_\v, LEN
