@@ -324,7 +324,8 @@ pub(super) fn a_deliberate_spill_is_caught(guest: &mut Guest) -> Result<()> {
     guest.insert()?;
     guest.remove()?;
     for variant in variants.keys() {
-        guest.vm.check(&format!("insmod {SPILLS}/{variant}.ko"))?;
+        let insert = format!("insmod {SPILLS}/{variant}.ko engine={variant}");
+        guest.vm.check(&insert)?;
         let key = Key::random()?;
         let name = format!("M under the {variant} engine that leaks");
         guest
@@ -339,9 +340,10 @@ pub(super) fn a_deliberate_spill_is_caught(guest: &mut Guest) -> Result<()> {
         guest.open_filled("spill", &random::<64>()?, 92)?;
         let report = guest.vm.store_watch()?.report()?;
         show("a deliberate spill", &report);
-        let caught = report.findings().find(|hit| {
-            hit.secret == name && hit.symbol.starts_with("tresor:tresor_aesni_xts256_enc+")
-        });
+        let symbol = format!("tresor:tresor_{variant}_xts256_enc+");
+        let caught = report
+            .findings()
+            .find(|hit| hit.secret == name && hit.symbol.starts_with(&symbol));
         let caught = caught.with_context(|| {
             let hits: Vec<String> = report.hits.iter().map(line).collect();
             format!("the spill was not seen; what was:\n{}", hits.join("\n"))
