@@ -165,13 +165,30 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "nmi-windows-avx",
+        machine: |usual| usual.accel(Accel::Tcg),
+        tests: tests![
+            nmi_windows::an_nmi_at_any_instruction_of_a_window_of_aesni_avx_leaves_no_share_in_ram
+        ],
+    },
+    Scenario {
+        name: "nmi-windows-vaes",
+        machine: |usual| usual.accel(Accel::Tcg),
+        tests: tests![
+            nmi_windows::an_nmi_at_any_instruction_of_a_window_of_vaes_avx2_leaves_no_share_in_ram
+        ],
+    },
+    Scenario {
         name: "store-watch",
         machine: stores::machine,
         tests: tests![
             stores::every_store_of_a_stock_volume_key_is_seen,
             stores::a_secret_put_together_by_any_stores_is_seen,
             stores::no_store_of_a_load_and_of_busy_volumes_holds_the_key,
-            stores::a_deliberate_spill_is_caught,
+            stores::a_deliberate_spill_of_aesni_is_caught,
+            stores::a_deliberate_spill_of_aesni_avx_is_caught,
+            stores::a_deliberate_spill_of_vaes_avx2_is_caught,
+            stores::a_deliberate_spill_of_vaes_avx512_is_caught,
         ],
     },
     Scenario {

@@ -38,11 +38,11 @@ fn said(striker: &mut Striker<'_>) -> Result<String> {
 fn strike_loading(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
     let mut masked = key.m;
     mask(&mut masked);
-    striker.strike_routine("arm", |dbg| {
+    striker.strike_routine("aesni_arm", |dbg| {
         start(dbg.vm(), &format!("taskset 1 {PROGRAM} load"), &masked)
     })?;
     // What loading goes on with: CPU 0 refreshes its shares, and gives M to the other.
-    for routine in ["refresh", "give_pad", "give_masked"] {
+    for routine in ["aesni_refresh", "aesni_give_pad", "aesni_give_masked"] {
         striker.strike_routine(routine, |_| Ok(()))?;
     }
     let said = said(striker)?;
@@ -52,10 +52,10 @@ fn strike_loading(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
 
 /// CPU 0 loses one of its registers: it is checked, and takes M from the other.
 fn strike_arming(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
-    striker.strike_routine("check", |dbg| {
+    striker.strike_routine("aesni_check", |dbg| {
         start(dbg.vm(), "echo clobber 0 >/proc/tresor_test", &[])
     })?;
-    for routine in ["take_pad", "take_masked"] {
+    for routine in ["aesni_take_pad", "aesni_take_masked"] {
         striker.strike_routine(routine, |_| Ok(()))?;
     }
     said(striker)?;
@@ -70,7 +70,7 @@ fn strike_slot_key(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
         uapi::SLOT_KEY,
         hex::encode(&arg)
     );
-    striker.strike_routine("slot_key", |dbg| start(dbg.vm(), &command, &[]))?;
+    striker.strike_routine("aesni_slot_key", |dbg| start(dbg.vm(), &command, &[]))?;
     let said = said(striker)?;
     let slot_key = key.master.slot_key(UUID);
     let at = std::mem::offset_of!(uapi::SlotKey, key);
@@ -106,38 +106,49 @@ fn strike_volume(striker: &mut Striker<'_>, key: &Key, name: &str, routine: &str
     Ok(())
 }
 
-pub(super) fn an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram(
-    guest: &mut Guest,
-) -> Result<()> {
+/// Strikes the windows of this engine's variant. The life of M is the variant aesni's for all of them.
+fn strike_engine(guest: &mut Guest, engine: &str) -> Result<()> {
     guest.vm.check("modprobe tresor_test")?;
     guest.ram_disk()?;
-    guest.insert()?;
+    guest
+        .vm
+        .check(&format!("modprobe tresor engine={engine}"))?;
     let before = guest.status()?.nmi_restarts;
     let symbols = guest
         .vm
         .check("grep -e tresor_ -e 3nmi6handle -e ' native_irq_return_iret$' /proc/kallsyms")?;
     let key = Key::random()?;
+    let life = engine == "aesni";
+    if !life {
+        guest.load(&key)?;
+    }
     let mut striker = Striker::new(guest.vm.debugger()?, &symbols)?;
 
-    strike_loading(&mut striker, &key)?;
-    strike_arming(&mut striker, &key)?;
-    strike_slot_key(&mut striker, &key)?;
-    for (name, blob_len, routine) in [("long", 64, "xts256"), ("short", 32, "xts128")] {
+    if life {
+        strike_loading(&mut striker, &key)?;
+        strike_arming(&mut striker, &key)?;
+        strike_slot_key(&mut striker, &key)?;
+    }
+    for (name, blob_len, size) in [("long", 64, "xts256"), ("short", 32, "xts128")] {
         striker.dbg.resume()?;
         open(striker.dbg.vm(), name, &random::<64>()?[..blob_len])?;
         striker.dbg.interrupt()?;
-        strike_volume(&mut striker, &key, name, routine)?;
+        strike_volume(&mut striker, &key, name, &format!("{engine}_{size}"))?;
         striker.dbg.resume()?;
         striker.dbg.vm().check(&format!("dmsetup remove {name}"))?;
         striker.dbg.interrupt()?;
     }
 
-    let (tally, windows) = (striker.tally.clone(), striker.windows());
+    let mine = |routine: &str| {
+        let name = routine.strip_prefix(engine);
+        name.is_some_and(|name| name.starts_with("_xts") || life && !name.starts_with("_avx"))
+    };
+    let (tally, windows) = (striker.tally.clone(), striker.windows(mine));
     striker.dbg.detach()?;
     // For whoever wants to know how much was looked at; the scripts skip what is indented.
     println!(
-        "    struck {} instructions in {} windows, {} of them with a share in rax, and {} behind; {} \
-         double NMIs; {} shares left in RAM without the guard",
+        "    {engine}: struck {} instructions in {} windows, {} of them with a share in rax, and {} \
+         behind; {} double NMIs; {} shares left in RAM without the guard",
         tally.struck, tally.windows, tally.exposed, tally.edges, tally.doubles, tally.controls
     );
     ensure!(
@@ -153,4 +164,22 @@ pub(super) fn an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram
     );
     guest.look_armed(&key)?;
     Ok(())
+}
+
+pub(super) fn an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram(
+    guest: &mut Guest,
+) -> Result<()> {
+    strike_engine(guest, "aesni")
+}
+
+pub(super) fn an_nmi_at_any_instruction_of_a_window_of_aesni_avx_leaves_no_share_in_ram(
+    guest: &mut Guest,
+) -> Result<()> {
+    strike_engine(guest, "aesni_avx")
+}
+
+pub(super) fn an_nmi_at_any_instruction_of_a_window_of_vaes_avx2_leaves_no_share_in_ram(
+    guest: &mut Guest,
+) -> Result<()> {
+    strike_engine(guest, "vaes_avx2")
 }

@@ -11,7 +11,7 @@ const ENTRY: usize = 12;
 /// An entry of the module's table of windows (`kmod/cipher/src/aesni/frame.S`).
 #[derive(Clone, Debug)]
 pub(super) struct Window {
-    /// The engine's routine that it is in, without its prefix.
+    /// The engine's routine that it is in, without the prefix `tresor_`.
     pub routine: String,
     /// The first instruction.
     pub start: u64,
@@ -86,11 +86,12 @@ impl Symbols {
         self.one(end, |name| name.starts_with("_R") && name.ends_with(end))
     }
 
-    /// The engine's routine that an address lies in, without its prefix.
+    /// The engine's routine that an address lies in, without the prefix `tresor_`.
     fn routine_at(&self, address: u64) -> Result<String> {
         let routines = self.0.iter().filter_map(|(at, name)| {
-            let name = name.strip_prefix("tresor_aesni_")?;
-            (*at <= address).then_some((at, name))
+            let name = name.strip_prefix("tresor_")?;
+            let engine = name.starts_with("aesni_") || name.starts_with("vaes_");
+            (engine && *at <= address).then_some((at, name))
         });
         let routine = routines.max_by_key(|(at, _)| **at);
         let (_, name) = routine.with_context(|| format!("no routine at {address:#x}"))?;
@@ -113,8 +114,8 @@ mod tests {
         let base = 0xffff_ffff_c000_0000;
         assert_eq!(symbols.address("tresor_aesni_arm").unwrap(), base + 0x2000);
         assert_eq!(symbols.ending("3nmi6handle").unwrap(), base + 0x200);
-        assert_eq!(symbols.routine_at(base + 0x1fff).unwrap(), "check");
-        assert_eq!(symbols.routine_at(base + 0x2000).unwrap(), "arm");
+        assert_eq!(symbols.routine_at(base + 0x1fff).unwrap(), "aesni_check");
+        assert_eq!(symbols.routine_at(base + 0x2000).unwrap(), "aesni_arm");
         assert!(symbols.routine_at(base).is_err());
         assert!(symbols.address("tresor_aesni_wipe").is_err());
         // Who may not see addresses is shown zeros.

@@ -98,9 +98,9 @@ impl<'a> Striker<'a> {
         })
     }
 
-    /// How many windows the module has.
-    pub fn windows(&self) -> usize {
-        self.windows.len()
+    /// How many windows the routines of these names have.
+    pub fn windows(&self, of: impl Fn(&str) -> bool) -> usize {
+        self.windows.iter().filter(|w| of(&w.routine)).count()
     }
 
     /// Stops the machine before the first window of this routine when CPU 0 next comes there, strikes
