@@ -28,16 +28,24 @@
 //! and see that the same run finds it.
 
 pub mod aes;
+mod damaged;
 mod error;
+mod exact;
+mod family;
+mod form;
 mod matcher;
 mod needles;
+mod pairs;
 mod report;
 mod scan;
-mod schedule;
+mod selftest;
 mod source;
 
+pub use damaged::{recover, Damage, Place};
 pub use error::Error;
 pub use needles::{Expand, Needles, MIN_NEEDLE};
-pub use report::{Finding, FoundKey, NeedleCount, Order, Report, What};
+pub use pairs::XtsPair;
+pub use report::{Finding, FoundKey, Layout, NeedleCount, Order, Report, What};
 pub use scan::{scan_bytes, scan_file, Options};
+pub use selftest::{self_test, Detection, Harm};
 pub use source::Access;

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The six ways in which the linear part of the key expansion shows in memory.
+//!
+//! w\[i\] = w\[i-1\] xor w\[i-Nk\] holds for three or more words in a row after each use of the S-box
+//! (FIPS 197, section 5.2), whatever the byte order inside the words, and since InvMixColumns is
+//! linear also between the inner round keys of a decryption schedule. So with distances `taps` that
+//! depend only on the key size and on whether the rounds lie in order or reversed,
+//!
+//! ```text
+//! z(j) = d[j] ^ d[j + taps.0] ^ d[j + taps.1]
+//! ```
+//!
+//! has runs of zero bytes at places known relative to the start. All constants here count from there
+//! to runs among the *inner* round keys alone, so that all four layouts and both byte orders of a
+//! size pass through two families.
+
+use crate::aes::KeySize;
+use crate::form::Form;
+
+/// Where z is zero in the schedules of one size and direction. All lengths are in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    pub size: KeySize,
+    pub reversed: bool,
+    pub taps: (usize, usize),
+    /// From the start of the schedule to the first run of zeros.
+    pub lead: usize,
+    /// Length of a run. The 4 bytes of z that follow come from an S-box, or from no relation.
+    pub run: usize,
+    /// Aligned words, from the first in a run on, that are zero.
+    pub zero: &'static [usize],
+    /// Aligned words, counted in the same way, that are not all zero. Each list covers all of what
+    /// follows two runs: z is zero in both with a chance of 2^-64, if not by the S-box's nature never.
+    pub nonzero: &'static [usize],
+    /// Further runs to sum over: each step adds the sum so far to itself at this distance.
+    pub sums: &'static [Sum],
+    /// Bits of z that the sum is over: three of its runs may count twice.
+    pub bits: u32,
+}
+
+/// How a sum is added to itself at a distance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sum {
+    /// Added.
+    Add(usize),
+    /// Averaged, so that the result still fits a byte.
+    Average(usize),
+}
+
+use Sum::{Add, Average};
+
+/// For Nk = 6 and reversed rounds only words 2 and 3 of a round key have equal taps, and those only
+/// in two rounds of three.
+pub(crate) const FAMILIES: [Family; 6] = [
+    Family {
+        size: KeySize::Aes128,
+        reversed: false,
+        taps: (12, 16),
+        lead: 20,
+        run: 12,
+        zero: &[0, 1, 4, 5],
+        nonzero: &[2, 3, 6, 7],
+        sums: &[Add(16), Average(32), Average(64)],
+        bits: 768,
+    },
+    Family {
+        size: KeySize::Aes192,
+        reversed: false,
+        taps: (20, 24),
+        lead: 28,
+        run: 20,
+        zero: &[0, 1, 2, 3, 6, 7],
+        nonzero: &[4, 5, 10, 11],
+        sums: &[Average(24), Average(48)],
+        bits: 640,
+    },
+    Family {
+        size: KeySize::Aes256,
+        reversed: false,
+        taps: (28, 32),
+        lead: 20,
+        run: 12,
+        zero: &[0, 1, 4, 5],
+        nonzero: &[2, 3, 6, 7],
+        sums: &[Add(16), Average(32), Average(64)],
+        bits: 768,
+    },
+    Family {
+        size: KeySize::Aes128,
+        reversed: true,
+        taps: (4, 20),
+        lead: 16,
+        run: 12,
+        zero: &[0, 1, 4, 5],
+        nonzero: &[2, 3, 6, 7],
+        sums: &[Add(16), Average(32), Average(64)],
+        bits: 768,
+    },
+    Family {
+        size: KeySize::Aes192,
+        reversed: true,
+        taps: (4, 12),
+        lead: 52,
+        run: 8,
+        zero: &[0, 4, 12, 16],
+        nonzero: &[1, 2, 5, 6],
+        sums: &[Add(16), Average(48), Average(48)],
+        bits: 341,
+    },
+    Family {
+        size: KeySize::Aes256,
+        reversed: true,
+        taps: (4, 36),
+        lead: 16,
+        run: 12,
+        zero: &[0, 1, 4, 5],
+        nonzero: &[2, 3, 6, 7],
+        sums: &[Add(16), Average(32), Average(64)],
+        bits: 768,
+    },
+];
+
+/// Bytes from the start of a schedule to the last of z that any family looks at, and a few more.
+pub(crate) const REACH: usize = 256;
+
+impl Family {
+    /// The forms whose schedules show in this way.
+    pub fn forms(&self) -> impl Iterator<Item = Form> {
+        let (size, reversed) = (self.size, self.reversed);
+        Form::all().filter(move |form| form.size == size && form.layout.is_reversed() == reversed)
+    }
+}
