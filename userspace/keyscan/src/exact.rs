@@ -4,8 +4,8 @@
 //!
 //! Wherever a schedule lies, a run of zeros of its family's z holds aligned 32-bit words of the data,
 //! so that only those are looked at: each word of the data is, in each of the six families, the
-//! candidate for being the first whole one in the first run. For that four words of z at fixed
-//! distances must be zero, and some between them must not. Random data passes once in 2^128 words; of
+//! candidate for being the first whole one in the first run. For that six words of z at fixed distances
+//! must be zero, and some between them must not. Random data passes once in 2^192 words; of
 //! regular memory little does. What passes is checked with one S-box step and at last against the
 //! whole expansion.
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 /// Words tested at once: the words of z for all of them stay in the first-level cache.
 const BLOCK: usize = 1024;
 /// Words of z beyond these that a test looks at.
-const AHEAD: usize = 24;
+const AHEAD: usize = 40;
 /// Most bytes from a word of the data to the last that its z or the tests of it depend on.
 const SPAN: usize = 4 * (BLOCK + AHEAD) + 40;
 
@@ -33,22 +33,28 @@ pub(crate) struct Hit {
 pub(crate) fn find(data: &[u8], starts: Range<usize>, hit: &mut dyn FnMut(Hit)) {
     let end = starts.end.saturating_add(REACH).min(data.len());
     for at in (starts.start..end).step_by(4 * BLOCK) {
-        let flagged = match data.get(at..at + SPAN) {
+        let flagged = match data.get(at..at + SPAN).and_then(|s| s.try_into().ok()) {
             Some(span) => flag(span),
             None => {
                 let mut padded = Zeroizing::new([0; SPAN]);
                 padded[..data.len() - at].copy_from_slice(&data[at..]);
-                flag(&padded[..])
+                flag(&padded)
             }
         };
-        if flagged != 0 {
-            search(data, at, flagged, &starts, hit);
+        for (n, flag) in flagged
+            .into_iter()
+            .enumerate()
+            .filter(|(_, flag)| *flag != 0)
+        {
+            search(data, at + 32 * n, flag, &starts, hit);
         }
     }
 }
 
-/// One bit for each family that has a candidate in the block.
-fn flag(span: &[u8]) -> u32 {
+/// One bit for each family that has a candidate in some 32 bytes of the block.
+type Flags = [u8; BLOCK / 8];
+
+fn flag(span: &[u8; SPAN]) -> Flags {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: The CPU has AVX2.
@@ -57,80 +63,72 @@ fn flag(span: &[u8]) -> u32 {
     flag_any(span)
 }
 
+/// Eight words at once. The compiler does not find this by itself.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn flag_avx2(span: &[u8]) -> u32 {
-    flag_any(span)
+fn flag_avx2(span: &[u8; SPAN]) -> Flags {
+    use std::arch::x86_64::*;
+    const VECTORS: usize = BLOCK / 8;
+    let mut z = [_mm256_setzero_si256(); VECTORS + AHEAD / 8];
+    let mut flags = [0; BLOCK / 8];
+    for (n, family) in FAMILIES.iter().enumerate() {
+        let (b, c) = family.taps;
+        for (i, z) in z.iter_mut().enumerate() {
+            // SAFETY: Unaligned; the last byte read is less than SPAN, as the taps are 36 at most.
+            let load = |at| unsafe { _mm256_loadu_si256(span.as_ptr().add(32 * i + at).cast()) };
+            *z = _mm256_xor_si256(load(0), _mm256_xor_si256(load(b), load(c)));
+        }
+        let words: *const u32 = z.as_ptr().cast();
+        let nothing = _mm256_setzero_si256();
+        for (flag, x) in flags.iter_mut().zip((0..BLOCK).step_by(8)) {
+            // SAFETY: Unaligned; `at` is 28 at most, so that this ends within the AHEAD words.
+            let load = |at: usize| unsafe { _mm256_loadu_si256(words.add(x + at).cast()) };
+            let or = |a, b| _mm256_or_si256(a, b);
+            let zero = family.zero.map(load).into_iter().fold(nothing, or);
+            let nonzero = family.nonzero.map(load).into_iter().fold(nothing, or);
+            let zero = _mm256_cmpeq_epi32(zero, nothing);
+            let regular = _mm256_cmpeq_epi32(nonzero, nothing);
+            // 1 if all of `zero` is in `regular`: there is no candidate.
+            *flag |= u8::from(_mm256_testc_si256(regular, zero) == 0) << n;
+        }
+    }
+    flags
 }
 
-/// The same source for every CPU: plain loops over words, which the compiler turns into vectors.
-#[inline(always)]
-fn flag_any(span: &[u8]) -> u32 {
-    // Not wiped: overwritten with every block, and z shows a key no more than the data does.
-    let mut z = [0; BLOCK + AHEAD];
-    let flags = [
-        flag_family::<0>(span, &mut z),
-        flag_family::<1>(span, &mut z),
-        flag_family::<2>(span, &mut z),
-        flag_family::<3>(span, &mut z),
-        flag_family::<4>(span, &mut z),
-        flag_family::<5>(span, &mut z),
-    ];
-    (0..)
-        .zip(flags)
-        .fold(0, |all, (n, flag)| all | u32::from(flag) << n)
+fn flag_any(span: &[u8; SPAN]) -> Flags {
+    let mut flags = [0; BLOCK / 8];
+    for (n, family) in FAMILIES.iter().enumerate() {
+        for x in 0..BLOCK {
+            flags[x / 8] |= u8::from(is_candidate(span, family, 4 * x)) << n;
+        }
+    }
+    flags
 }
 
+/// Whether the word at `at` may be the first whole one in the first run of a schedule.
 #[inline(always)]
-fn flag_family<const N: usize>(span: &[u8], z: &mut [u32; BLOCK + AHEAD]) -> bool {
-    let family = const { &FAMILIES[N] };
-    let words = |from: usize| {
-        span[from..]
-            .chunks_exact(4)
-            .map(|w| [w[0], w[1], w[2], w[3]])
-    };
+fn is_candidate(data: &[u8], family: &Family, at: usize) -> bool {
     let (b, c) = family.taps;
-    for (z, ((a, b), c)) in z.iter_mut().zip(words(0).zip(words(b)).zip(words(c))) {
-        *z = u32::from_ne_bytes(a) ^ u32::from_ne_bytes(b) ^ u32::from_ne_bytes(c);
-    }
-    let mut any = 0;
-    for x in 0..BLOCK {
-        any |= u32::from(is_candidate(family, z, x));
-    }
-    any != 0
+    let z = |x: usize| {
+        let at = at + 4 * x;
+        xor(word(data, at), xor(word(data, at + b), word(data, at + c))) == [0; 4]
+    };
+    family.zero.into_iter().all(z) && !family.nonzero.into_iter().all(z)
 }
 
-#[inline(always)]
-fn is_candidate(family: &Family, z: &[u32; BLOCK + AHEAD], x: usize) -> bool {
-    let mut zero = 0;
-    for &at in family.zero {
-        zero |= z[x + at];
-    }
-    let mut nonzero = 0;
-    for &at in family.nonzero {
-        nonzero |= z[x + at];
-    }
-    (zero == 0) & (nonzero != 0)
-}
-
-/// Checks the candidates of the block at `at` in the flagged families.
+/// Checks the candidates in the 32 bytes at `at` in the flagged families.
 #[inline(never)]
-fn search(data: &[u8], at: usize, flagged: u32, starts: &Range<usize>, hit: &mut dyn FnMut(Hit)) {
+fn search(data: &[u8], at: usize, flagged: u8, starts: &Range<usize>, hit: &mut dyn FnMut(Hit)) {
     for (n, family) in FAMILIES.iter().enumerate() {
         if flagged >> n & 1 == 0 {
             continue;
         }
-        let (b, c) = family.taps;
-        let z = |x: usize| {
-            let at = at + 4 * x;
-            xor(word(data, at), xor(word(data, at + b), word(data, at + c))) == [0; 4]
-        };
-        for x in 0..BLOCK {
-            if !family.zero.iter().all(|k| z(x + k)) || family.nonzero.iter().all(|k| z(x + k)) {
+        for word in (at..at + 32).step_by(4) {
+            if !is_candidate(data, family, word) {
                 continue;
             }
             // Up to three bytes of the run may lie before its first aligned word.
-            for start in (0..4).filter_map(|skew| (at + 4 * x).checked_sub(family.lead + skew)) {
+            for start in (0..4).filter_map(|skew| word.checked_sub(family.lead + skew)) {
                 if starts.contains(&start) {
                     for form in family.forms() {
                         if let Some(schedule) = check(data, start, form) {

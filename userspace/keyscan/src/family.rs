@@ -17,6 +17,7 @@
 
 use crate::aes::KeySize;
 use crate::form::Form;
+use crate::report::Layout;
 
 /// Where z is zero in the schedules of one size and direction. All lengths are in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +29,11 @@ pub(crate) struct Family {
     pub lead: usize,
     /// Length of a run. The 4 bytes of z that follow come from an S-box, or from no relation.
     pub run: usize,
-    /// Aligned words, from the first in a run on, that are zero.
-    pub zero: &'static [usize],
+    /// Aligned words, from the first in a run on, that are zero: some of those in two or more runs.
+    pub zero: [usize; 6],
     /// Aligned words, counted in the same way, that are not all zero. Each list covers all of what
     /// follows two runs: z is zero in both with a chance of 2^-64, if not by the S-box's nature never.
-    pub nonzero: &'static [usize],
+    pub nonzero: [usize; 4],
     /// Further runs to sum over: each step adds the sum so far to itself at this distance.
     pub sums: &'static [Sum],
     /// Bits of z that the sum is over: three of its runs may count twice.
@@ -59,8 +60,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (12, 16),
         lead: 20,
         run: 12,
-        zero: &[0, 1, 4, 5],
-        nonzero: &[2, 3, 6, 7],
+        zero: [0, 1, 4, 5, 8, 9],
+        nonzero: [2, 3, 6, 7],
         sums: &[Add(16), Average(32), Average(64)],
         bits: 768,
     },
@@ -70,8 +71,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (20, 24),
         lead: 28,
         run: 20,
-        zero: &[0, 1, 2, 3, 6, 7],
-        nonzero: &[4, 5, 10, 11],
+        zero: [0, 1, 2, 3, 6, 7],
+        nonzero: [4, 5, 10, 11],
         sums: &[Average(24), Average(48)],
         bits: 640,
     },
@@ -81,8 +82,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (28, 32),
         lead: 20,
         run: 12,
-        zero: &[0, 1, 4, 5],
-        nonzero: &[2, 3, 6, 7],
+        zero: [0, 1, 4, 5, 8, 9],
+        nonzero: [2, 3, 6, 7],
         sums: &[Add(16), Average(32), Average(64)],
         bits: 768,
     },
@@ -92,8 +93,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (4, 20),
         lead: 16,
         run: 12,
-        zero: &[0, 1, 4, 5],
-        nonzero: &[2, 3, 6, 7],
+        zero: [0, 1, 4, 5, 8, 9],
+        nonzero: [2, 3, 6, 7],
         sums: &[Add(16), Average(32), Average(64)],
         bits: 768,
     },
@@ -103,8 +104,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (4, 12),
         lead: 52,
         run: 8,
-        zero: &[0, 4, 12, 16],
-        nonzero: &[1, 2, 5, 6],
+        zero: [0, 4, 12, 16, 24, 28],
+        nonzero: [1, 2, 5, 6],
         sums: &[Add(16), Average(48), Average(48)],
         bits: 341,
     },
@@ -114,8 +115,8 @@ pub(crate) const FAMILIES: [Family; 6] = [
         taps: (4, 36),
         lead: 16,
         run: 12,
-        zero: &[0, 1, 4, 5],
-        nonzero: &[2, 3, 6, 7],
+        zero: [0, 1, 4, 5, 8, 9],
+        nonzero: [2, 3, 6, 7],
         sums: &[Add(16), Average(32), Average(64)],
         bits: 768,
     },
@@ -125,9 +126,35 @@ pub(crate) const FAMILIES: [Family; 6] = [
 pub(crate) const REACH: usize = 256;
 
 impl Family {
-    /// The forms whose schedules show in this way.
-    pub fn forms(&self) -> impl Iterator<Item = Form> {
-        let (size, reversed) = (self.size, self.reversed);
-        Form::all().filter(move |form| form.size == size && form.layout.is_reversed() == reversed)
+    /// The forms whose schedules show in this way, encryption layouts first.
+    pub fn forms(&self) -> [Form; 4] {
+        let layouts = if self.reversed {
+            [Layout::EncryptionReversed, Layout::Decryption]
+        } else {
+            [Layout::Encryption, Layout::DecryptionForward]
+        };
+        let form = |layout, swapped| Form {
+            size: self.size,
+            layout,
+            swapped,
+        };
+        [
+            form(layouts[0], false),
+            form(layouts[0], true),
+            form(layouts[1], false),
+            form(layouts[1], true),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_families_have_each_form_once() {
+        let forms: Vec<Form> = FAMILIES.iter().flat_map(Family::forms).collect();
+        assert_eq!(forms.len(), 24);
+        assert!(Form::all().all(|form| forms.contains(&form)));
     }
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Recovers a schedule of a known form at a known place by belief propagation.
+//!
+//! The schedule is a code word of a code of rate 128/1408 to 256/1920 with an equation for every byte
+//! but those of the key. Each equation tells each of its bytes what the others make of it; after some
+//! passes over all equations most bytes are certain. The result is then no estimate: a run of Nk words
+//! is taken as it is believed, expanded, and compared with what was read (see [`Evidence`]).
 
 use super::evidence::Evidence;
 use super::graph::{Channel, Graph, MAX_EDGES};
@@ -148,27 +153,16 @@ impl Decoder {
         let form = self.graph.form;
         let (bits, words) = (form.size.bits(), form.words());
         self.load(memory, channel);
-        let mut best: Option<Recovered> = None;
         for n in 0..passes {
             self.pass(n % 2 == 1);
             let (guess, votes) = self.guess(memory)?;
-            if !guess.evidence.proves(bits) {
-                continue;
-            }
-            let information = guess.evidence.information;
-            if best
-                .as_ref()
-                .is_none_or(|best| information > best.evidence.information)
-            {
-                best = Some(guess);
-            }
             // A schedule with a few wrong bits may be proof enough: the right one is what most of the
             // runs have come to agree on.
-            if 2 * votes > words {
-                break;
+            if guess.evidence.proves(bits) && 2 * votes > words {
+                return Some(guess);
             }
         }
-        best
+        None
     }
 }
 
@@ -181,78 +175,4 @@ fn strongest(belief: &Table) -> u8 {
         }
     }
     best.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::form::Form;
-    use rand_chacha::rand_core::{RngCore, SeedableRng};
-
-    #[test]
-    #[ignore]
-    fn experiment() {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
-        let env = |n: &str, d: f64| {
-            std::env::var(n)
-                .ok()
-                .and_then(|s| s.parse().ok())
-                .unwrap_or(d)
-        };
-        let trials = env("TRIALS", 20.0) as usize;
-        let passes = env("PASSES", 40.0) as usize;
-        let only = env("ONLY", -1.0) as isize;
-        for (n, form) in Form::all().enumerate().filter(|(_, f)| !f.swapped) {
-            if only >= 0 && only != n as isize {
-                continue;
-            }
-            let mut decoder = Decoder::new(Graph::new(form));
-            let list = std::env::var("CH")
-                .unwrap_or("0.05,0.05 0.1,0.1 0.15,0.15 0.3,0.001 0.5,0.001".into());
-            for ch in list.split(' ') {
-                let (fall, rise) = ch.split_once(',').unwrap();
-                let channel = Channel {
-                    fall: fall.parse().unwrap(),
-                    rise: rise.parse().unwrap(),
-                };
-                let start = std::time::Instant::now();
-                let mut ok = 0;
-                for _ in 0..trials {
-                    let mut key = vec![0; form.size.key_len()];
-                    rng.fill_bytes(&mut key);
-                    let schedule = Schedule::expand(&key).unwrap();
-                    let mut memory = form.encode(&schedule);
-                    for byte in memory.iter_mut() {
-                        for b in 0..8 {
-                            let p = if *byte >> b & 1 == 1 {
-                                channel.fall
-                            } else {
-                                channel.rise
-                            };
-                            if f64::from(rng.next_u32()) < p * 4294967296.0 {
-                                *byte ^= 1 << b;
-                            }
-                        }
-                    }
-                    if let Some(r) = decoder.recover(&memory, channel, passes) {
-                        if r.schedule.as_bytes() == schedule.as_bytes() {
-                            ok += 1;
-                        } else {
-                            println!(
-                                "wrong {:?} {:?}",
-                                r.evidence,
-                                Evidence::of(&form.encode(&schedule), &memory)
-                            );
-                        }
-                    }
-                }
-                println!(
-                    "{n} {} {:?} {channel:?}: {ok}/{trials} {:?} each",
-                    form.size.bits(),
-                    form.layout,
-                    start.elapsed() / trials as u32
-                );
-            }
-        }
-    }
 }

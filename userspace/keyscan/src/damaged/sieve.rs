@@ -17,11 +17,22 @@ const COUNTS: usize = BLOCK + REACH;
 /// Bytes that these depend on.
 const SPAN: usize = COUNTS + 64;
 
-/// Standard deviations by which a schedule may be worse than its rate says.
-const SLACK: f64 = 4.0;
+/// Standard deviations, as of independent bits, by which a schedule may be worse than its rate says. A
+/// wrong bit is in up to three sums, so that the true deviation is up to 3^(1/2) times as large: 4 of
+/// those.
+const SLACK: f64 = 7.0;
+/// Standard deviations by which the sums of a candidate must be better than random ones. One offset in
+/// 10^5 of random data passes.
+const RANDOM: f64 = 4.2;
+/// The same for all of z between inner words, which is looked at next: one in 10^9.
+pub(crate) const RANDOM_ALL: f64 = 6.0;
 /// Standard deviations by which z may have fewer ones after the runs than random bits. Regular memory
 /// has hardly any.
 const REGULAR: f64 = 5.0;
+
+/// Most bytes of 128 in a schedule that are 0 or 255. With a third of the ones decayed there are
+/// 4 +- 2; the schedule of a key of zeros has 16 and few more. Regular memory is full of them.
+const MOST: u8 = 24;
 
 /// What the sums of one family are compared with.
 #[derive(Clone, Copy)]
@@ -59,7 +70,7 @@ impl Sieve {
                 let after = 0.5 - REGULAR * 0.5 / after_bits.sqrt();
                 // Averages are rounded up: by at most 1 in sum.
                 Limits {
-                    run: (greatest(family.run) * limit(rate, bits) + 1.0) as u8,
+                    run: (greatest(family.run) * limit(rate, bits, RANDOM) + 1.0) as u8,
                     after: (greatest(4) * after) as u8,
                 }
             }),
@@ -106,12 +117,12 @@ impl Sieve {
     }
 }
 
-/// Largest share of ones among `bits` bits of z that a schedule with `rate` wrong bits may have. Never
-/// so large that more than one offset in 10^6 of random data is let through (4.8 standard deviations).
-pub(crate) fn limit(rate: f64, bits: f64) -> f64 {
+/// Largest share of ones among `bits` bits of z that a schedule with `rate` wrong bits may have, if that
+/// is better than random data by `margin` standard deviations; else the share that is.
+pub(crate) fn limit(rate: f64, bits: f64, margin: f64) -> f64 {
     let q = (1.0 - (1.0 - 2.0 * rate).powi(3)) / 2.0;
     let wanted = q + SLACK * (q * (1.0 - q) / bits).sqrt();
-    wanted.min(0.5 - 4.8 * 0.5 / bits.sqrt())
+    wanted.min(0.5 - margin * 0.5 / bits.sqrt())
 }
 
 /// By offset, one bit for each family that a schedule may belong to.
@@ -134,6 +145,7 @@ fn flag_avx2(span: &[u8; SPAN], limits: &[Limits; 6], flags: &mut [u8; BLOCK]) {
 #[inline(always)]
 fn flag_any(span: &[u8; SPAN], limits: &[Limits; 6], flags: &mut [u8; BLOCK]) {
     flags.fill(0);
+    let regular = regular(span);
     for (n, (family, limits)) in FAMILIES.iter().zip(limits).enumerate() {
         let mut four = ones(span, family.taps);
         four = add(&four, 1);
@@ -157,6 +169,22 @@ fn flag_any(span: &[u8; SPAN], limits: &[Limits; 6], flags: &mut [u8; BLOCK]) {
             *flag |= u8::from(pass) << n;
         }
     }
+    for (flag, regular) in flags.iter_mut().zip(&regular) {
+        *flag = if *regular > MOST { 0 } else { *flag };
+    }
+}
+
+/// How many of the 128 bytes from each offset on are 0 or 255.
+#[inline(always)]
+fn regular(span: &[u8; SPAN]) -> Sums {
+    let mut sums = [0; COUNTS];
+    for (sum, byte) in sums.iter_mut().zip(span) {
+        *sum = u8::from((*byte == 0) | (*byte == 0xff));
+    }
+    for by in [1, 2, 4, 8, 16, 32, 64] {
+        sums = add(&sums, by);
+    }
+    sums
 }
 
 /// The number of ones in each byte of z.
