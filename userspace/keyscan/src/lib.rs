@@ -47,17 +47,20 @@
 //!
 //! - Undamaged schedules are always found, except that one whose S-box steps happen to change nothing
 //!   twice in a row is overlooked: 2^-64 of all keys.
-//! - Wrong bits: a scan goes up to [`Damage::LIMIT`]. Decryption layouts, whose S-box equations reach
-//!   through MixColumns, are decoded less well than encryption layouts: at 14 % nearly all of the
-//!   latter and about half of AES-256 decryption schedules are found; at 5 % all. Schedules of AES-192
-//!   with reversed rounds have the shortest sums and are lost first, above 10 %.
+//! - Wrong bits: a scan goes up to [`Damage::LIMIT`]. Of 50 schedules of each layout and size all were
+//!   found at 5 %, and all encryption schedules at 14 %. Decryption layouts, whose S-box equations reach
+//!   through MixColumns, are decoded less well: of AES-256 84 % at 10 %, half at 14 %; of AES-128 84 %
+//!   at 14 %.
 //! - Cold-boot decay of a share d of the ones counts as d/2 wrong bits. Both ground states are handled
 //!   without being told: the share of ones shows which it is. A border between regions inside of one
 //!   schedule is not modelled.
 //! - A damaged schedule must lie wholly in the data, at any offset; regular memory (few distinct bytes,
 //!   repeated words) is passed over. Memory that is neither random nor regular, such as code, slows a
 //!   search for more than 10 % wrong bits down by far.
-//! - At a known place [`recover`] goes further than a scan.
+//! - At a known place [`recover`] goes further than a scan. With one zero in 1000 risen, of 10
+//!   encryption schedules each 9 or 10 of AES-128 were recovered up to 65 % decay and 3 at 70 %; all of
+//!   AES-256 up to 50 %, 8 at 60 %, 2 at 65 %; in less than 0.1 s each. Of decryption schedules of
+//!   AES-128 9 at 40 % and 1 at 50 %.
 //!
 //! # What is published
 //!
