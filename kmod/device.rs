@@ -61,14 +61,19 @@ impl MiscDevice for TresorDevice {
         if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) } {
             return Err(EPERM);
         }
-        match cmd {
+        let result = match cmd {
             uapi::LOAD => load(arg),
             uapi::GENERATE => generate(arg),
             uapi::LOCK => store::lock().map(|()| 0),
             uapi::CLEAR => clear(arg),
             uapi::SLOT_KEY => slot_key(arg),
             _ => Err(ENOTTY),
-        }
+        };
+        // The terminal layer and the interrupts that hit it may have left some of what this thread
+        // read on its kernel stack.
+        // SAFETY: Process context.
+        unsafe { bindings::tresor_wipe_stack() };
+        result
     }
 }
 

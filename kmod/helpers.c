@@ -5,8 +5,11 @@
  */
 #include "bindings.h"
 
+#include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <linux/sched/task_stack.h>
+#include <linux/uaccess.h>
 
 unsigned long tresor_irq_save(void)
 {
@@ -88,4 +91,66 @@ void tresor_disabled_breakpoint(struct perf_event_attr *attr, unsigned long addr
 	attr->bp_addr = addr;
 	attr->bp_len = HW_BREAKPOINT_LEN_8;
 	attr->bp_type = HW_BREAKPOINT_W;
+}
+
+/*
+ * The compiler knows no vector registers here, and so keeps nothing in those that the two functions
+ * below use and zero. An interrupt would save a general register in memory, and copy_from_user() has
+ * eight bytes of what it copies in one, on CPUs without a fast "rep movsb".
+ */
+bool tresor_key_from_user(void *line, const void __user *from)
+{
+	bool done = false;
+
+	pagefault_disable();
+	if (user_read_access_begin(from, 32)) {
+		asm goto("1:	movdqu	(%[from]), %%xmm0\n"
+			 "2:	movdqu	16(%[from]), %%xmm1\n"
+			 "	movdqa	%%xmm0, (%[line])\n"
+			 "	movdqa	%%xmm1, 16(%[line])\n"
+			 _ASM_EXTABLE_UA(1b, %l[fault])
+			 _ASM_EXTABLE_UA(2b, %l[fault])
+			 : : [from] "r"(from), [line] "r"(line) : "memory" : fault);
+		done = true;
+fault:
+		asm volatile("pxor %xmm0, %xmm0; pxor %xmm1, %xmm1");
+		user_read_access_end();
+	}
+	pagefault_enable();
+	return done;
+}
+
+bool tresor_key_to_user(void __user *to, const void *line)
+{
+	bool done = false;
+
+	pagefault_disable();
+	if (user_write_access_begin(to, 32)) {
+		asm goto("	movdqa	(%[line]), %%xmm0\n"
+			 "	movdqa	16(%[line]), %%xmm1\n"
+			 "1:	movdqu	%%xmm0, (%[to])\n"
+			 "2:	movdqu	%%xmm1, 16(%[to])\n"
+			 _ASM_EXTABLE_UA(1b, %l[fault])
+			 _ASM_EXTABLE_UA(2b, %l[fault])
+			 : : [to] "r"(to), [line] "r"(line) : "memory" : fault);
+		done = true;
+fault:
+		asm volatile("pxor %xmm0, %xmm0; pxor %xmm1, %xmm1");
+		user_write_access_end();
+	}
+	pagefault_enable();
+	return done;
+}
+
+/* Nothing below the stack pointer is in use: the kernel has no red zone. The word at the very end tells
+ * the kernel of an overflow. */
+void tresor_wipe_stack(void)
+{
+	unsigned long *end = end_of_stack(current) + 1, words;
+
+	asm volatile("mov	%%rsp, %%rcx\n"
+		     "sub	%%rdi, %%rcx\n"
+		     "shr	$3, %%rcx\n"
+		     "rep stosq"
+		     : "+D"(end), "=&c"(words) : "a"(0) : "memory");
 }

@@ -51,6 +51,17 @@ struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs);
 /* THIS_MODULE->mkobj.kobj.kset: the kset of /sys/module */
 struct kset *tresor_module_kset(struct module *module);
 
+/*
+ * Copies the 32 bytes of a key between a 16-byte aligned line and user space, through vector registers
+ * alone, which are zeroed. In an FPU section. False if a page was not there, or may not be accessed: then
+ * nothing, or to user space half of the key, was copied.
+ */
+bool tresor_key_from_user(void *line, const void __user *from);
+bool tresor_key_to_user(void __user *to, const void *line);
+
+/* Zeroes this task's kernel stack beyond what is in use. Process context */
+void tresor_wipe_stack(void);
+
 /* HZ */
 long tresor_hz(void);
 

@@ -2,7 +2,7 @@
 
 //! The one kernel buffer through which a key passes.
 
-use crate::{bindings, cipher::Line};
+use crate::{bindings, cipher::Line, section::Section};
 use kernel::{
     prelude::*,
     sync::{global_lock, GlobalGuard},
@@ -54,35 +54,55 @@ impl KeyBuffer {
         BUFFER.as_ptr().cast()
     }
 
-    /// Fills the buffer with a random key.
-    pub(crate) fn draw(&mut self) {
+    /// Fills the buffer with a random key. Fails as [`Section::enter`] does.
+    pub(crate) fn draw(&mut self) -> Result {
+        // With interrupts off, since the generator has the key in general registers on its way.
+        let _section = Section::enter()?;
         // SAFETY: The pointer is valid for KEY_LEN bytes.
         unsafe { bindings::get_random_bytes(self.as_mut_ptr().cast(), KEY_LEN) };
+        Ok(())
     }
 
-    /// Copies a key from user space.
+    /// Copies a key from user space, through vector registers alone. `EFAULT` unless the memory is
+    /// readable and writable: its owner is to wipe it.
     pub(crate) fn copy_from_user(&mut self, from: UserPtr) -> Result {
-        let to = self.as_mut_ptr().cast();
-        // SAFETY: The destination is valid for KEY_LEN bytes; any user address is allowed.
-        let left = unsafe { bindings::copy_from_user(to, from.as_const_ptr(), KEY_LEN as _) };
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(EFAULT)
-        }
+        let line = self.as_mut_ptr().cast();
+        // SAFETY: In a section; the line is aligned and valid for KEY_LEN bytes; any user address
+        // is allowed.
+        with_user_memory(from, || unsafe {
+            bindings::tresor_key_from_user(line, from.as_const_ptr())
+        })
     }
 
-    /// Copies the key to user space.
+    /// Copies the key to user space, through vector registers alone.
     pub(crate) fn copy_to_user(&self, to: UserPtr) -> Result {
-        let to = to.as_const_ptr().cast_mut();
-        // SAFETY: The source is valid for KEY_LEN bytes; any user address is allowed.
-        let left = unsafe { bindings::copy_to_user(to, self.as_ptr().cast(), KEY_LEN as _) };
-        if left == 0 {
-            Ok(())
-        } else {
-            Err(EFAULT)
+        // SAFETY: As above.
+        with_user_memory(to, || unsafe {
+            bindings::tresor_key_to_user(to.as_const_ptr().cast_mut(), self.as_ptr().cast())
+        })
+    }
+}
+
+/// Has `copy` copy the KEY_LEN bytes at `at`, in a section, where no page can be brought in. It
+/// answers whether they were all there.
+fn with_user_memory(at: UserPtr, copy: impl Fn() -> bool) -> Result {
+    // Pages that were just brought in may go again, but hardly time after time.
+    for _ in 0..8 {
+        {
+            let _section = Section::enter()?;
+            if copy() {
+                return Ok(());
+            }
+        }
+        // Brings in the pages without reading a byte of them, which a general register would hold.
+        // SAFETY: Process context; any user address is allowed.
+        let missing =
+            unsafe { bindings::fault_in_safe_writeable(at.as_const_ptr().cast(), KEY_LEN) };
+        if missing != 0 {
+            break;
         }
     }
+    Err(EFAULT)
 }
 
 impl Drop for KeyBuffer {

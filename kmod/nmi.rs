@@ -4,7 +4,7 @@
 //!
 //! The CPU pushes no general register on an NMI, but the kernel's entry code saves them all on the
 //! stack. If the interrupted instruction lies in one of the engine's windows, the saved copy of the
-//! share is zeroed here, and the engine is told to run the window again. Changing general registers
+//! share is zeroed here and in DRAM, and the engine is told to run the window again. Changing general registers
 //! in the saved frame takes effect on return; changing the instruction pointer would not (the IRET
 //! frame is another copy).
 //!
@@ -82,14 +82,15 @@ unsafe extern "C" fn handle(_kind: core::ffi::c_uint, regs: *mut bindings::pt_re
     // SAFETY: The kernel hands every handler the frame of the interrupted context, which is this
     // CPU's alone.
     let regs = unsafe { &mut *regs };
-    match cipher::window_at(regs.ip as u64) {
-        Some(WindowKind::Redo) => {
-            regs.ax = 0;
-            regs.r11 = 1;
-            RESTARTS.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(WindowKind::ZeroOnly) => regs.ax = 0,
-        None => {}
+    let Some(kind) = cipher::window_at(regs.ip as u64) else {
+        return NMI_DONE;
+    };
+    regs.ax = 0;
+    // The saved word may have been evicted to DRAM already.
+    cipher::flush(&regs.ax);
+    if kind == WindowKind::Redo {
+        regs.r11 = 1;
+        RESTARTS.fetch_add(1, Ordering::Relaxed);
     }
     NMI_DONE
 }

@@ -244,7 +244,7 @@ pub(crate) fn generate() -> Result<CheckValue> {
     if CONTROL.lock().state != State::Empty {
         return Err(EBUSY);
     }
-    key.draw();
+    key.draw()?;
     load(key, None)
 }
 

@@ -32,6 +32,9 @@ pub struct Cache {
     pub module: Option<PathBuf>,
     /// `tresor_test.ko` built for this kernel, if it was built.
     pub test_module: Option<PathBuf>,
+    /// For each variant of the engine a `tresor.ko` in which it leaks half of M on purpose, as far
+    /// as they were built.
+    pub spill_modules: BTreeMap<String, PathBuf>,
 }
 
 impl Cache {
@@ -92,6 +95,13 @@ impl Cache {
             linux_source: get("LINUX_SOURCE")?.into(),
             module: built("MODULE"),
             test_module: built("TEST_MODULE"),
+            spill_modules: values
+                .keys()
+                .filter_map(|key| {
+                    let variant = key.strip_prefix("SPILL_MODULE_")?;
+                    Some((variant.to_lowercase(), built(key)?))
+                })
+                .collect(),
         };
         for path in [&cache.tree, &cache.vmlinuz, &cache.modules] {
             ensure!(

@@ -14,8 +14,9 @@ use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::Shell;
 use crate::spawn::spawn;
+use crate::store_watch::{plugin, StoreWatch};
 use crate::vm::{Process, Vm};
-use crate::{target_dir, Accel, Cache, Initramfs, Qmp};
+use crate::{symbols, target_dir, Accel, Cache, Initramfs, Qmp};
 
 /// A virtio disk of the guest, backed by a raw image.
 #[derive(Clone, Debug)]
@@ -58,6 +59,7 @@ pub struct VmConfig {
     args: Vec<String>,
     accel: Option<Accel>,
     reboots: bool,
+    watch_stores: bool,
 }
 
 impl VmConfig {
@@ -80,6 +82,7 @@ impl VmConfig {
             args: Vec::new(),
             accel: None,
             reboots: false,
+            watch_stores: false,
         }
     }
 
@@ -161,6 +164,13 @@ impl VmConfig {
         self
     }
 
+    /// Has every store of every CPU checked, from power-on; see [`Vm::store_watch`]. This needs
+    /// QEMU's translator, whatever accelerator is chosen otherwise.
+    pub fn watch_stores(mut self) -> Self {
+        self.watch_stores = true;
+        self
+    }
+
     /// Starts the VM and waits for its shell.
     ///
     /// # Errors
@@ -178,6 +188,7 @@ impl VmConfig {
     /// If something is missing or QEMU does not start.
     pub fn start(self, cache: &Cache) -> Result<Vm> {
         let accel = match self.accel {
+            _ if self.watch_stores => Accel::Tcg,
             Some(accel) => accel,
             None => Accel::choose(cache)?,
         };
@@ -199,10 +210,21 @@ impl VmConfig {
         let complaints = folder.join("qemu.log");
         File::create(console.path()).context("cannot make the file of the kernel's log")?;
 
+        let symbols_file = folder.join("symbols.img");
+        let mut drives = self.drives;
+        if self.watch_stores {
+            File::create(&symbols_file)
+                .and_then(|file| file.set_len(symbols::DRIVE_SIZE))
+                .with_context(|| format!("cannot make {}", symbols_file.display()))?;
+            drives.push(Drive::new(symbols::DRIVE, &symbols_file));
+        }
+
         let ram = Ram::new(self.memory_mib)?;
         let (shell, shell_end) = UnixStream::pair()?;
         let (control, control_end) = UnixStream::pair()?;
+        let (gdb, gdb_end) = UnixStream::pair()?;
         let (shell_fd, control_fd) = (shell_end.as_raw_fd(), control_end.as_raw_fd());
+        let gdb_fd = gdb_end.as_raw_fd();
 
         let mut qemu = cache.qemu();
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none"])
@@ -237,6 +259,8 @@ impl VmConfig {
             .arg("-chardev")
             .arg(format!("socket,id=control,fd={control_fd}"))
             .args(["-mon", "chardev=control,mode=control"])
+            .arg("-chardev")
+            .arg(format!("socket,id=gdb,fd={gdb_fd}"))
             .arg("-kernel")
             .arg(&cache.vmlinuz)
             .arg("-initrd")
@@ -246,7 +270,7 @@ impl VmConfig {
         if !self.reboots {
             qemu.arg("-no-reboot");
         }
-        for (i, drive) in self.drives.iter().enumerate() {
+        for (i, drive) in drives.iter().enumerate() {
             ensure!(
                 drive.serial.len() <= 20,
                 "the serial {:?} is too long",
@@ -263,20 +287,46 @@ impl VmConfig {
                 drive.serial
             ));
         }
+        let watch = match self.watch_stores {
+            true => Some(UnixStream::pair()?),
+            false => None,
+        };
+        let mut inherited = vec![ram.raw_fd(), shell_fd, control_fd, gdb_fd];
+        if let Some((_, end)) = &watch {
+            qemu.arg("-plugin").arg(format!(
+                "{},ram={},control={}",
+                escaped(&plugin()?)?,
+                ram.raw_fd(),
+                end.as_raw_fd()
+            ));
+            inherited.push(end.as_raw_fd());
+        }
         qemu.args(&self.args);
         qemu.stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&complaints).context("cannot make the file of QEMU's messages")?);
-        let inherited = vec![ram.raw_fd(), shell_fd, control_fd];
         let child = Process(spawn(qemu, inherited)?);
         // QEMU holds the other ends alone from here on, so that its end closes the lines.
-        drop((shell_end, control_end));
+        drop((shell_end, control_end, gdb_end));
+        let watch = watch
+            .map(|(ours, _)| StoreWatch::new(ours, symbols_file))
+            .transpose()?;
         let qmp = Qmp::connect(control).with_context(|| {
             let said = fs::read_to_string(&complaints).unwrap_or_default();
             format!("QEMU did not start: {}", said.trim())
         })?;
         let shell = Shell::new(shell, console.clone());
-        Ok(Vm::new(child, qmp, shell, console, ram, accel))
+        Ok(Vm {
+            shell,
+            qmp,
+            gdb: Some(gdb),
+            child,
+            console,
+            ram,
+            accel,
+            stopped: false,
+            watch,
+        })
     }
 }
 

@@ -9,7 +9,10 @@
 //! - a root shell on the second serial port ([`Vm::run`], [`Vm::run_with_input`],
 //!   [`Vm::run_with_prompts`]); the first port carries the kernel log ([`Vm::console`]);
 //! - QMP, for the debug registers of every CPU ([`Vm::debug_registers`]) and for power ([`Qmp`]);
-//! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]).
+//! - QEMU's debugger stub, to stop at chosen instructions ([`Vm::debugger`]);
+//! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]);
+//! - if it was asked for ([`VmConfig::watch_stores`]), a plugin in QEMU that compares every store of
+//!   every CPU with a set of secrets ([`StoreWatch`]).
 //!
 //! ```no_run
 //! use tresor_qemu::{Cache, VmConfig};
@@ -32,6 +35,7 @@ mod config;
 mod console;
 mod cpio;
 mod elf;
+mod gdb;
 mod initramfs;
 mod memory;
 mod modules;
@@ -40,6 +44,8 @@ mod qmp_session;
 mod registers;
 mod shell;
 mod spawn;
+mod store_watch;
+mod symbols;
 mod vm;
 
 pub use accel::Accel;
@@ -47,6 +53,7 @@ pub use cache::Cache;
 pub use config::{Drive, VmConfig};
 pub use console::Console;
 pub use cpio::Cpio;
+pub use gdb::{Debugger, Registers};
 pub use initramfs::Initramfs;
 pub use memory::MAX_MIB;
 pub use modules::{decompress, ModuleIndex};
@@ -56,4 +63,5 @@ pub use qapi::qmp;
 pub use qmp_session::Qmp;
 pub use registers::DebugRegisters;
 pub use shell::{Hang, Output, Prompt};
+pub use store_watch::{allowed_reasons, Forms, Hit, ShareLine, StoreReport, StoreWatch};
 pub use vm::{DeadRam, Vm};

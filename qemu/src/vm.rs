@@ -2,6 +2,8 @@
 
 //! One virtual machine.
 
+use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -14,13 +16,18 @@ use base64::Engine as _;
 use crate::console::Console;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
-use crate::{Accel, DebugRegisters, Output, Prompt, Qmp};
+use crate::store_watch::StoreWatch;
+use crate::{symbols, Accel, DebugRegisters, Debugger, Output, Prompt, Qmp};
 
-/// How long a command may take unless the caller says otherwise.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long a command may take unless the caller says otherwise: an emulated CPU whose stores are
+/// watched, on a host that does other things too, is slow.
+const COMMAND_LIMIT: Duration = Duration::from_secs(240);
 
 /// How long the guest may take to boot; under emulation on a loaded host it takes some seconds.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
+
+/// How much longer everything may take while every store is checked, on a loaded host.
+const WATCHED: u32 = 5;
 
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
@@ -35,35 +42,19 @@ impl Drop for Process {
 
 /// A running VM; QEMU is killed when it is dropped.
 pub struct Vm {
-    shell: Shell,
-    qmp: Qmp,
-    child: Process,
-    console: Console,
-    ram: Ram,
-    accel: Accel,
-    stopped: bool,
+    pub(crate) shell: Shell,
+    pub(crate) qmp: Qmp,
+    /// Where a debugger attaches, until one has.
+    pub(crate) gdb: Option<UnixStream>,
+    pub(crate) child: Process,
+    pub(crate) console: Console,
+    pub(crate) ram: Ram,
+    pub(crate) accel: Accel,
+    pub(crate) stopped: bool,
+    pub(crate) watch: Option<StoreWatch>,
 }
 
 impl Vm {
-    pub(crate) fn new(
-        child: Process,
-        qmp: Qmp,
-        shell: Shell,
-        console: Console,
-        ram: Ram,
-        accel: Accel,
-    ) -> Self {
-        Self {
-            shell,
-            qmp,
-            child,
-            console,
-            ram,
-            accel,
-            stopped: false,
-        }
-    }
-
     /// What executes the guest's instructions.
     pub fn accel(&self) -> Accel {
         self.accel
@@ -82,12 +73,12 @@ impl Vm {
     /// Waits for the shell: after a reboot, or after [`crate::VmConfig::start`].
     ///
     /// # Errors
-    /// If the shell does not come up within two minutes.
+    /// If the shell does not come up within five minutes.
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.shell.wait_ready(BOOT_LIMIT)
+        self.shell.wait_ready(self.limit(BOOT_LIMIT))
     }
 
-    /// Runs a shell command as root and waits for its end, at most a minute.
+    /// Runs a shell command as root and waits for its end, at most four minutes.
     ///
     /// The command is seen by `ps` and stays in the guest's memory: no secret belongs into it.
     ///
@@ -102,7 +93,15 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        let limit = self.limit(limit);
         self.shell.run(command, Input::None, limit)
+    }
+
+    fn limit(&self, usual: Duration) -> Duration {
+        match self.watch {
+            Some(_) => usual * WATCHED,
+            None => usual,
+        }
     }
 
     /// Runs a command that must succeed, and returns its output as text.
@@ -130,7 +129,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
-        self.shell.run(command, Input::Bytes(input), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Bytes(input), limit)
     }
 
     /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
@@ -141,8 +141,8 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
-        self.shell
-            .run(command, Input::Prompts(prompts), COMMAND_LIMIT)
+        let limit = self.limit(COMMAND_LIMIT);
+        self.shell.run(command, Input::Prompts(prompts), limit)
     }
 
     /// Runs a command as the unprivileged user 1000, without capabilities.
@@ -185,6 +185,23 @@ impl Vm {
         self.qmp.debug_registers()
     }
 
+    /// The watch over every store, for a VM that [`crate::VmConfig::watch_stores`] was asked for.
+    ///
+    /// Each call first asks the running guest for its symbols, if its modules have changed. What
+    /// a module did that came and went between two calls has addresses instead of names.
+    ///
+    /// # Errors
+    /// If the VM was started without it, or the guest does not answer.
+    pub fn store_watch(&mut self) -> Result<&mut StoreWatch> {
+        let watch = self.watch.as_mut().context(
+            "nobody watches the stores of this VM: start it with VmConfig::watch_stores",
+        )?;
+        if !self.stopped && self.child.0.try_wait()?.is_none() {
+            read_symbols(&mut self.shell, watch)?;
+        }
+        Ok(watch)
+    }
+
     /// Stops all CPUs.
     ///
     /// # Errors
@@ -203,6 +220,22 @@ impl Vm {
         // Even a failed attempt may have set the CPUs going.
         self.stopped = false;
         self.qmp.cont()
+    }
+
+    /// Stops all CPUs, for a debugger to drive them; once in the life of a VM.
+    ///
+    /// # Errors
+    /// If a debugger was attached before, the VM is not emulated, or QEMU does not answer.
+    pub fn debugger(&mut self) -> Result<Debugger<'_>> {
+        let line = self.gdb.take();
+        let line = line.context("a debugger was attached to this VM before: boot another")?;
+        Debugger::attach(self, line)
+    }
+
+    /// Takes note that the CPUs were stopped, or are about to run, otherwise than by
+    /// [`Vm::stop`] and [`Vm::cont`].
+    pub(crate) fn note_stopped(&mut self, stopped: bool) {
+        self.stopped = stopped;
     }
 
     /// All of the stopped guest's RAM; the index is the guest-physical address.
@@ -279,6 +312,29 @@ impl DeadRam {
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
     }
+}
+
+fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
+    let mut ask = |command: &str| {
+        let output = shell.run(command, Input::None, BOOT_LIMIT * WATCHED)?;
+        succeeded(command, &output)?;
+        Ok::<_, anyhow::Error>(output.text())
+    };
+    let modules = ask(symbols::MODULES)?;
+    if watch.symbols.are_current(&modules) {
+        return Ok(());
+    }
+    ask(symbols::KALLSYMS)?;
+    let lines = fs::read(&watch.symbols_file).with_context(|| {
+        format!(
+            "cannot read the guest's symbols in {}",
+            watch.symbols_file.display()
+        )
+    })?;
+    if let Some(kernel) = watch.symbols.read(&modules, &lines)? {
+        watch.set_kernel(kernel)?;
+    }
+    Ok(())
 }
 
 fn succeeded(command: &str, output: &Output) -> Result<()> {

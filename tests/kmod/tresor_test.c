@@ -6,8 +6,11 @@
  *   mark N      write MARK + i into DRi of CPU N, i = 0..3 (the control for prints of registers)
  *   clobber N   flip every bit of DR0 of CPU N
  *   warn        WARN() once more
+ *   oops        write to address 0; the kernel kills whoever asks, and this module stays
  *   scatter N   encrypt and decrypt N bytes with xts(tresor) in one request, in memory cut in odd
  *               ways; EBADMSG if any way gives another result. What they became can be read here.
+ *   slab        leave the 32 bytes at offset 8 in freed slab memory, as a careless driver would
+ *   kern        leave them on the kernel stack, below what is in use
  *
  * Never load it anywhere else.
  */
@@ -47,6 +50,15 @@ static void clobber(void *unused)
 
 	read_dr0(&value);
 	write_dr0(~value);
+}
+
+static void oops(void)
+{
+	unsigned long *nowhere = NULL;
+
+	/* The compiler may not see what it is, or it drops the store. */
+	OPTIMIZER_HIDE_VAR(nowhere);
+	WRITE_ONCE(*nowhere, 0);
 }
 
 /* Larger than what one section of the engine may process, and than a page. */
@@ -197,6 +209,43 @@ static int scatter(unsigned int len)
 	return ret;
 }
 
+/* Bytes of a planted secret, and where it begins in the command */
+#define SECRET_SIZE 32
+#define SECRET_START 8
+
+static int leave_in_slab(const char __user *from)
+{
+	u8 *copy = kmalloc(256, GFP_KERNEL);
+	int ret = copy ? 0 : -ENOMEM;
+
+	/* Not at the beginning, nor in the middle, where the allocator has a pointer of its own. */
+	if (copy && copy_from_user(copy + 64, from, SECRET_SIZE))
+		ret = -EFAULT;
+	kfree(copy);
+	return ret;
+}
+
+static noinline int leave_on_stack(const char __user *from)
+{
+	u8 deep[2048];
+
+	/* The lowest part: no later call of this thread goes as deep. */
+	return copy_from_user(deep, from, SECRET_SIZE) ? -EFAULT : 0;
+}
+
+static int plant(const char __user *from)
+{
+	char kind[4];
+
+	if (copy_from_user(kind, from, sizeof(kind)))
+		return -EFAULT;
+	if (!memcmp(kind, "slab", sizeof(kind)))
+		return leave_in_slab(from + SECRET_START);
+	if (!memcmp(kind, "kern", sizeof(kind)))
+		return leave_on_stack(from + SECRET_START);
+	return -EINVAL;
+}
+
 static ssize_t tresor_test_read(struct file *file, char __user *to, size_t len, loff_t *offset)
 {
 	return simple_read_from_buffer(to, len, offset, result, result_len);
@@ -207,8 +256,10 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 {
 	char command[32] = {};
 	unsigned int cpu, bytes;
-	int ret;
+	int ret = 0;
 
+	if (len == SECRET_START + SECRET_SIZE)
+		return plant(from) ?: len;
 	if (len >= sizeof(command))
 		return -EINVAL;
 	if (copy_from_user(command, from, len))
@@ -219,6 +270,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = smp_call_function_single(cpu, clobber, NULL, 1);
 	else if (strstarts(command, "warn"))
 		ret = WARN(1, "tresor_test: asked for\n") ? 0 : -EIO;
+	else if (strstarts(command, "oops"))
+		oops();
 	else if (sscanf(command, "scatter %u", &bytes) == 1)
 		ret = scatter(bytes);
 	else

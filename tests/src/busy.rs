@@ -12,7 +12,8 @@ use tresor_qemu::Vm;
 use crate::volume::Volume;
 
 /// Writes and reads back 2 MiB without the page cache, again and again, and counts.
-const LOOP: &[u8] = b"n=0
+const LOOP: &[u8] = b"trap 'rm -f /tmp/busy.runs.'$1 EXIT
+n=0
 while [ ! -e /tmp/busy.stop ]; do
     dd if=/dev/disk/files of=/mnt/$1/busy bs=64k count=32 skip=$n oflag=direct 2>/dev/null || exit
     dd if=/mnt/$1/busy of=/dev/null bs=64k iflag=direct 2>/dev/null || exit
@@ -36,7 +37,8 @@ impl Busy {
         let names: Vec<_> = volumes.iter().map(|v| v.name).collect();
         for name in &names {
             vm.check(&format!(
-                "echo 0 >/tmp/busy.{name}; setsid sh /tmp/busy.sh {name} </dev/null >/dev/null 2>&1 &"
+                "echo 0 >/tmp/busy.{name}; touch /tmp/busy.runs.{name}; \
+                 setsid sh /tmp/busy.sh {name} </dev/null >/dev/null 2>&1 &"
             ))?;
         }
         Ok(Self { names })
@@ -85,7 +87,7 @@ impl Busy {
     /// # Errors
     /// If the guest hangs.
     pub fn stop(self, vm: &mut Vm) -> Result<BTreeMap<&'static str, u64>> {
-        vm.check("touch /tmp/busy.stop; while pgrep -f busy.sh >/dev/null; do sleep 0.1; done")?;
+        vm.check("touch /tmp/busy.stop; while ls /tmp/busy.runs.* >/dev/null 2>&1; do usleep 100000; done")?;
         self.rounds(vm)
     }
 }

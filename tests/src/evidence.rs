@@ -20,6 +20,8 @@ pub struct Known {
     pub effective: Vec<u8>,
     /// The control volume's key: K1, then K2.
     pub control: Vec<u8>,
+    /// What else may not be found, by name: shares of another time, for one.
+    pub others: Vec<(String, Vec<u8>)>,
 }
 
 /// What one dump holds.
@@ -33,6 +35,8 @@ pub struct Evidence {
     pub patterns: usize,
     /// Key schedules of the control volume's K1 and K2: `[of K1, of K2]`. Each must be found.
     pub control_schedules: [u64; 2],
+    /// Places that hold a word or a round key of the control volume's keys.
+    pub control_words: u64,
     /// Key schedules of keys that are neither the control's nor ours, such as the kernel's own
     /// random number generator's.
     pub other_schedules: u64,
@@ -41,6 +45,17 @@ pub struct Evidence {
     /// All that was found of M, of K1 and K2, of their round keys, of the DR shares and of the
     /// passphrase. Nothing may be.
     pub findings: Vec<String>,
+    /// Those of the findings that are whole key schedules, of M, K1 or K2.
+    pub schedules: Vec<String>,
+}
+
+/// A set of needles, and what they are called.
+struct Search<'a> {
+    registers: &'a [DebugRegisters],
+    known: &'a Known,
+    needles: Needles,
+    /// Patterns that stand for our secrets.
+    patterns: usize,
 }
 
 impl Evidence {
@@ -49,69 +64,31 @@ impl Evidence {
     /// # Errors
     /// If the dump cannot be read, or a secret is of a form that cannot be searched for.
     pub fn gather(dump: &Path, registers: &[DebugRegisters], known: &Known) -> Result<Self> {
-        let mut needles = Needles::new();
-        needles.add_secret("passphrase", known.passphrase.as_bytes(), Expand::None)?;
-        needles.add_secret("M", &known.m, Expand::Aes)?;
-        needles.add_secret("K1 K2", &known.effective, Expand::Xts)?;
-        for cpu in registers {
-            needles.add_secret(&dr_name(cpu.cpu), &cpu.bytes(), Expand::None)?;
-        }
-        let patterns = needles.patterns();
-        for cpu in registers {
-            needles.add_secret(&share_name(cpu.cpu), &share(&known.m, cpu), Expand::None)?;
-        }
-        let report = keyscan::scan_file(dump, &needles, &Options::default(), &|_| ())
+        let search = Search::new(registers, known)?;
+        let report = keyscan::scan_file(dump, &search.needles, &Options::default(), &|_| ())
             .with_context(|| format!("cannot scan {}", dump.display()))?;
+        let name = dump.file_name().unwrap_or_default().to_string_lossy();
+        Ok(search.judge(&name, &report))
+    }
 
-        let (k1, k2) = known.control.split_at(known.control.len() / 2);
-        let mut evidence = Self {
-            file: dump
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            bytes: report.bytes_scanned,
-            patterns,
-            control_schedules: [0; 2],
-            other_schedules: 0,
-            shares: registers.iter().map(|cpu| (cpu.cpu, Vec::new())).collect(),
-            findings: Vec::new(),
+    /// Searches the RAM of a machine that was stopped when its CPUs' registers held `registers`;
+    /// for key schedules only if `schedules` says so, since they take most of the time.
+    ///
+    /// # Errors
+    /// If a secret is of a form that cannot be searched for.
+    pub fn in_ram(
+        ram: &[u8],
+        registers: &[DebugRegisters],
+        known: &Known,
+        schedules: bool,
+    ) -> Result<Self> {
+        let search = Search::new(registers, known)?;
+        let options = Options {
+            schedules,
+            ..Options::default()
         };
-        let ours: Vec<&[u8]> = std::iter::once(&known.m[..])
-            .chain(known.effective.chunks(k1.len()))
-            .collect();
-        for finding in &report.findings {
-            let share_of = |name: &str| registers.iter().find(|cpu| share_name(cpu.cpu) == name);
-            match &finding.what {
-                What::Schedule { key, .. } if key.expose() == k1 => {
-                    evidence.control_schedules[0] += 1
-                }
-                What::Schedule { key, .. } if key.expose() == k2 => {
-                    evidence.control_schedules[1] += 1
-                }
-                What::Schedule { key, .. } if !ours.contains(&key.expose()) => {
-                    evidence.other_schedules += 1;
-                }
-                What::Whole { name } if share_of(name).is_some() => {
-                    let places = share_of(name).and_then(|cpu| evidence.shares.get_mut(&cpu.cpu));
-                    places
-                        .into_iter()
-                        .for_each(|places| places.push(finding.offset));
-                }
-                // Words of the share in RAM are in RAM by design.
-                other if other.name().is_some_and(|name| share_of(name).is_some()) => {}
-                other => evidence
-                    .findings
-                    .push(format!("{other} at {:#x}", finding.offset)),
-            }
-        }
-        if report.omitted > 0 {
-            evidence.findings.push(format!(
-                "{} more places, which were not listed",
-                report.omitted
-            ));
-        }
-        Ok(evidence)
+        let report = keyscan::scan_bytes(ram, &search.needles, &options, &|_| ());
+        Ok(search.judge("RAM", &report))
     }
 
     /// CPUs whose share was not found.
@@ -123,6 +100,93 @@ impl Evidence {
             .collect()
     }
 }
+
+impl<'a> Search<'a> {
+    fn new(registers: &'a [DebugRegisters], known: &'a Known) -> Result<Self> {
+        let mut needles = Needles::new();
+        needles.add_secret("passphrase", known.passphrase.as_bytes(), Expand::None)?;
+        needles.add_secret("M", &known.m, Expand::Aes)?;
+        needles.add_secret("K1 K2", &known.effective, Expand::Xts)?;
+        for (name, secret) in &known.others {
+            needles.add_secret(name, secret, Expand::None)?;
+        }
+        for cpu in registers {
+            needles.add_secret(&dr_name(cpu.cpu), &cpu.bytes(), Expand::None)?;
+        }
+        let patterns = needles.patterns();
+        for cpu in registers {
+            needles.add_secret(&share_name(cpu.cpu), &share(&known.m, cpu), Expand::None)?;
+        }
+        needles.add_secret(CONTROL, &known.control, Expand::Xts)?;
+        Ok(Self {
+            registers,
+            known,
+            needles,
+            patterns,
+        })
+    }
+
+    /// Tells what may be found from what may not.
+    fn judge(&self, file: &str, report: &keyscan::Report) -> Evidence {
+        let Self {
+            registers, known, ..
+        } = self;
+        let (k1, k2) = known.control.split_at(known.control.len() / 2);
+        let mut evidence = Evidence {
+            file: file.to_owned(),
+            bytes: report.bytes_scanned,
+            patterns: self.patterns,
+            control_schedules: [0; 2],
+            control_words: 0,
+            other_schedules: 0,
+            shares: registers.iter().map(|cpu| (cpu.cpu, Vec::new())).collect(),
+            findings: Vec::new(),
+            schedules: Vec::new(),
+        };
+        let ours: Vec<&[u8]> = std::iter::once(&known.m[..])
+            .chain(known.effective.chunks(known.effective.len() / 2))
+            .collect();
+        let share_of = |name: &str| registers.iter().find(|cpu| share_name(cpu.cpu) == name);
+        for finding in &report.findings {
+            let place = format!("{} at {:#x}", finding.what, finding.offset);
+            match &finding.what {
+                What::Schedule { key, .. } if key.expose() == k1 => {
+                    evidence.control_schedules[0] += 1;
+                }
+                What::Schedule { key, .. } if key.expose() == k2 => {
+                    evidence.control_schedules[1] += 1;
+                }
+                What::Schedule { key, .. } if !ours.contains(&key.expose()) => {
+                    evidence.other_schedules += 1;
+                }
+                What::Schedule { .. } => {
+                    evidence.schedules.push(place.clone());
+                    evidence.findings.push(place);
+                }
+                What::Whole { name } if share_of(name).is_some() => {
+                    let places = share_of(name).and_then(|cpu| evidence.shares.get_mut(&cpu.cpu));
+                    places
+                        .into_iter()
+                        .for_each(|places| places.push(finding.offset));
+                }
+                // Words of the share in RAM are in RAM by design.
+                other if other.name().is_some_and(|name| share_of(name).is_some()) => {}
+                other if other.name() == Some(CONTROL) => evidence.control_words += 1,
+                _ => evidence.findings.push(place),
+            }
+        }
+        if report.omitted > 0 {
+            evidence.findings.push(format!(
+                "{} more places, which were not listed",
+                report.omitted
+            ));
+        }
+        evidence
+    }
+}
+
+/// Name of the control volume's key among the needles.
+const CONTROL: &str = "control";
 
 /// S_c = M xor DR_c.
 pub fn share(m: &[u8; 32], cpu: &DebugRegisters) -> [u8; 32] {
@@ -173,6 +237,7 @@ mod tests {
             m: bytes(1),
             effective: bytes::<64>(7000).to_vec(),
             control: bytes::<64>(9000).to_vec(),
+            others: vec![("old share".into(), bytes::<32>(11000).to_vec())],
         }
     }
 
@@ -201,6 +266,7 @@ mod tests {
             }
         });
         assert_eq!(evidence.control_schedules, [1, 1]);
+        assert!(evidence.control_words >= 2 * 15, "{evidence:?}");
         assert_eq!(evidence.shares[&0], [65536]);
         assert_eq!(evidence.shares[&1], [65600]);
         assert!(evidence.findings.is_empty(), "{:?}", evidence.findings);
@@ -215,6 +281,7 @@ mod tests {
             known().effective,
             registers()[0].bytes().to_vec(),
             registers()[1].bytes().to_vec(),
+            known().others[0].1.clone(),
         ];
         for secret in secrets {
             let evidence = scan(|ram| ram[777..785].copy_from_slice(&secret[8..16]));

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod disk;
 pub mod evidence;
 pub mod kernel_log;
+pub mod leaktest;
 pub mod luks;
 pub mod master;
 pub mod reference;

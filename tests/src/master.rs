@@ -13,7 +13,7 @@ use crate::reference::MASTER;
 pub const DESCRIPTION: &str = "/etc/tresor/key.toml";
 
 /// What `tresorctl load` asks for a key that has a description.
-const QUESTION: &str = "Passphrase: ";
+pub const QUESTION: &str = "Passphrase: ";
 /// What it asks for a new key.
 const NEW: [&str; 2] = ["New passphrase: ", "Repeat passphrase: "];
 
@@ -44,9 +44,17 @@ pub fn status(vm: &mut Vm) -> Result<Status> {
 /// # Errors
 /// If `tresorctl` does not take it.
 pub fn create(vm: &mut Vm, passphrase: &str) -> Result<Vec<u8>> {
+    create_with(vm, passphrase, "")
+}
+
+/// [`create`] with more arguments of `tresorctl load`.
+///
+/// # Errors
+/// If `tresorctl` does not take it.
+pub fn create_with(vm: &mut Vm, passphrase: &str, arguments: &str) -> Result<Vec<u8>> {
     let answer = passphrase.as_bytes();
     let prompts = NEW.map(|question| Prompt { question, answer });
-    let output = vm.run_with_prompts("tresorctl load", &prompts)?;
+    let output = vm.run_with_prompts(&format!("tresorctl load {arguments}"), &prompts)?;
     ensure!(
         output.success(),
         "tresorctl load ended with status {}: {}",

@@ -319,9 +319,11 @@ mod tests {
             bytes: 1 << 20,
             patterns: 400,
             control_schedules: [1, 1],
+            control_words: 60,
             other_schedules: 0,
             shares: [(0, vec![64]), (1, vec![128])].into(),
             findings: Vec::new(),
+            schedules: Vec::new(),
         }
     }
 

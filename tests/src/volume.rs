@@ -107,6 +107,14 @@ impl Volume {
             .map(drop)
     }
 
+    /// Gives a volume that `cryptsetup luksSuspend` has stopped its key back.
+    ///
+    /// # Errors
+    /// If the guest hangs; not if cryptsetup refuses.
+    pub fn resume(&self, vm: &mut Vm) -> Result<Output> {
+        self.cryptsetup(vm, &format!("luksResume {}_crypt", self.name))
+    }
+
     /// Makes an ext4 file system.
     ///
     /// # Errors

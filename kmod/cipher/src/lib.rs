@@ -54,4 +54,4 @@ pub use self::derive::{
     header, input, BlobLength, CheckValue, Input, Mode, Purpose, Sha256, XtsKey, CHECK_INPUT,
     VERSION,
 };
-pub use self::share::{Line, Share};
+pub use self::share::{flush, Line, Share};

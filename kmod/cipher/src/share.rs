@@ -128,9 +128,10 @@ fn bytes(words: &[AtomicU64; 4]) -> [u8; 32] {
     out
 }
 
-/// Pushes a line to DRAM: one that is often used might otherwise never get there, and what it
-/// replaces would stay. The fences are for CPUs that order CLFLUSH with nothing else.
-fn flush<T>(line: &T) {
+/// Pushes the cache line that `line` begins in to DRAM: one that is often used might otherwise never
+/// get there, and what it replaces would stay. The fences are for CPUs that order CLFLUSH with nothing
+/// else. Works in any context.
+pub fn flush<T>(line: &T) {
     // SAFETY: CLFLUSH changes no value and needs no more than a readable address.
     unsafe {
         asm!("mfence", "clflush [{0}]", "mfence", in(reg) core::ptr::from_ref(line),

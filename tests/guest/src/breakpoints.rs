@@ -20,7 +20,7 @@ const WATCH_WRITES: i64 = 1 | 1 << 16 | 2 << 18;
 static WATCHED: u64 = 0;
 
 /// Offset of a debug register in `struct user`.
-fn register(number: usize) -> ptrace::AddressType {
+pub(crate) fn register(number: usize) -> ptrace::AddressType {
     (offset_of!(libc::user, u_debugreg) + 8 * number) as ptrace::AddressType
 }
 

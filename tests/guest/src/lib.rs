@@ -25,6 +25,19 @@ pub fn mask(key: &mut [u8; KEY_LEN]) {
     }
 }
 
+/// Bytes of each secret of the command `stores`.
+pub const LEAK_LEN: usize = 32;
+
+/// How the command `stores` copies its secrets, in their order.
+pub const LEAKS: [&str; 6] = [
+    "copied by rep movsb",
+    "copied byte by byte in reverse",
+    "stored as 16 bytes at an odd address",
+    "stored as 4-byte words with gaps",
+    "stored as 16 bytes across two pages",
+    "copied byte by byte across two pages",
+];
+
 /// Fills `bytes` with what a volume called `seed` holds from `offset` on, both in bytes and
 /// multiples of 8: every 8-byte word differs from every other one.
 pub fn pattern(seed: u64, offset: u64, bytes: &mut [u8]) {

@@ -8,7 +8,11 @@
 mod breakpoints;
 mod device;
 mod disk;
+mod memory;
+mod plant;
 mod race;
+mod stores;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,8 +41,19 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
         [raw=PATH] [io=N] [offset=N]
         reads or writes the pattern with O_DIRECT
+  plant kind=stack|heap|freed|fpu|frame|kernel-stack|slab|pipe|tty [hold=PATH]
+        leaves the masked secret on standard input in such a place
+  feed [hold=PATH] [file=PATH]
+        gives `tresorctl load` the masked key on standard input, through a pipe or this file
+  memory bytes=N seed=N hold=PATH [walk=1]
+        keeps the pattern in memory, and with walk= touches all of it again and again
+  trace pid=N [at=HEX] [signal=N] [hold=PATH]
+        follows a process through every system call by ptrace, reads the debug registers at each,
+        counts, and sends the signal in the first ioctl of the number at=
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  stores [hold=PATH]
+        copies secrets from standard input with stores of all kinds
 
 PATH of hold= is made once there is something to hold, and waited for until somebody removes it.
 ";
@@ -111,11 +126,16 @@ pub(crate) fn hold(args: &Args) -> Result<()> {
     let Some(path) = args.get("hold").map(Path::new) else {
         return Ok(());
     };
-    fs::write(path, "").with_context(|| format!("cannot make {}", path.display()))?;
+    make_hold(path)?;
     while path.exists() {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
+}
+
+/// Makes the file of `hold=`.
+pub(crate) fn make_hold(path: &Path) -> Result<()> {
+    fs::write(path, "").with_context(|| format!("cannot make {}", path.display()))
 }
 
 /// The error of the last call of libc.
@@ -134,7 +154,12 @@ fn run() -> Result<()> {
         "watch" => breakpoints::watch(&args),
         "perf" => breakpoints::perf(),
         "disk" => disk::run(&args),
+        "plant" => plant::plant(&args),
+        "feed" => plant::feed(&args),
+        "memory" => memory::run(&args),
+        "trace" => trace::run(&args),
         "race" => race::run(&args),
+        "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
 }

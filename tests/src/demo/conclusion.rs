@@ -48,6 +48,7 @@ impl Demo<'_> {
             m: first.m,
             effective: effective.clone(),
             control: control_key.clone(),
+            others: Vec::new(),
         };
         let mut evidence = Vec::new();
         for (path, registers) in &first.dumps {

@@ -29,6 +29,7 @@ pub struct Status {
     pub armings: u64,
     pub refreshes: u64,
     pub losses: u64,
+    pub nmi_restarts: u64,
     pub engine: String,
     pub version: String,
 }
@@ -310,6 +311,7 @@ impl Guest {
             armings: long(offset_of!(uapi::Status, armings))?,
             refreshes: long(offset_of!(uapi::Status, refreshes))?,
             losses: long(offset_of!(uapi::Status, losses))?,
+            nmi_restarts: long(offset_of!(uapi::Status, nmi_restarts))?,
             engine: text(offset_of!(uapi::Status, engine)),
             version: text(offset_of!(uapi::Status, version)),
         })

@@ -12,7 +12,7 @@ use super::secrets::random;
 
 const DEVICE: &str = "/dev/mapper/plug";
 
-fn set_online(guest: &mut Guest, cpu: u32, online: bool) -> Result<()> {
+pub(crate) fn set_online(guest: &mut Guest, cpu: u32, online: bool) -> Result<()> {
     let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
     guest
         .vm

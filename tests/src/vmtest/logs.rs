@@ -7,11 +7,11 @@ use anyhow::{ensure, Result};
 use super::guest::Guest;
 
 /// What `mark` writes into DR0 (`tests/kmod/tresor_test.c`).
-const MARK: &str = "DR0: 7e57a11ce5c0de00";
+pub(crate) const MARK: &str = "DR0: 7e57a11ce5c0de00";
 
 /// Makes the kernel print registers on both CPUs: by a WARN, and by NMI backtraces of whatever a
 /// busy CPU does in the kernel. Returns what it printed.
-fn print_registers(guest: &mut Guest) -> Result<String> {
+pub(crate) fn print_registers(guest: &mut Guest) -> Result<String> {
     guest.vm.check("dmesg -c >/dev/null")?;
     guest.vm.check(
         "for mask in 1 2; do taskset $mask sh -c 'echo warn >/proc/tresor_test'; done\n\

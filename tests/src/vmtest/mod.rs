@@ -13,23 +13,28 @@ mod buffers;
 mod command_line;
 mod contract;
 mod debuggers;
-mod disks;
+pub mod disks;
 mod endings;
 mod harness;
-mod hotplug;
-mod logs;
+pub(crate) mod hotplug;
+mod load_path;
+pub(crate) mod logs;
 mod losses;
+mod nmi_windows;
 mod nmis;
 mod open_volumes;
 mod races;
 mod refresh;
 mod refusals;
+mod share_windows;
+mod stores;
+mod strikes;
 mod users;
 mod volumes;
 mod wiping;
 
 use anyhow::Result;
-use tresor_qemu::VmConfig;
+use tresor_qemu::{Accel, VmConfig};
 
 use guest::Guest;
 
@@ -121,6 +126,22 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "load-path",
+        machine: |usual| usual,
+        tests: tests![
+            load_path::a_secret_left_in_any_kind_of_place_is_found,
+            load_path::loads_that_are_interrupted_all_the_time_leave_nothing_in_ram,
+            load_path::what_was_typed_in_vain_leaves_nothing_in_ram,
+            load_path::a_key_through_a_pipe_leaves_nothing_in_ram,
+            load_path::a_load_that_is_killed_leaves_nothing_in_ram,
+        ],
+    },
+    Scenario {
+        name: "no-secret-memory",
+        machine: |usual| usual.append("secretmem.enable=0"),
+        tests: tests![load_path::without_secret_memory_a_load_warns_and_only_a_kill_leaves_traces],
+    },
+    Scenario {
         name: "volumes",
         machine: volumes::machine,
         tests: tests![
@@ -128,6 +149,23 @@ pub const SCENARIOS: &[Scenario] = &[
             volumes::plain_mode_of_cryptsetup_works,
             volumes::memory_cut_in_any_way_gives_the_same_ciphertext,
             volumes::a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours,
+        ],
+    },
+    Scenario {
+        name: "nmi-windows",
+        machine: |usual| usual.accel(Accel::Tcg),
+        tests: tests![
+            nmi_windows::an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram
+        ],
+    },
+    Scenario {
+        name: "store-watch",
+        machine: stores::machine,
+        tests: tests![
+            stores::every_store_of_a_stock_volume_key_is_seen,
+            stores::a_secret_put_together_by_any_stores_is_seen,
+            stores::no_store_of_a_load_and_of_busy_volumes_holds_the_key,
+            stores::a_deliberate_spill_is_caught,
         ],
     },
     Scenario {

@@ -18,7 +18,7 @@ use super::{Scenario, Skip, Test, SCENARIOS};
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// RAM of the usual VM in MiB: little, since it is searched often.
-const MEMORY: u64 = 288;
+pub(crate) const MEMORY: u64 = 288;
 
 /// How to run.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +98,7 @@ pub fn run(options: &Options) -> Result<Counts> {
 }
 
 /// The static programs for the guest: `tresor-guest` and `tresorctl`, in this order.
-fn build_programs() -> Result<[PathBuf; 2]> {
+pub(crate) fn build_programs() -> Result<[PathBuf; 2]> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(workspace_dir())

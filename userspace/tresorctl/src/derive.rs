@@ -2,9 +2,9 @@
 
 //! From a passphrase to a master key: Argon2id (RFC 9106).
 
-use crate::error::Error;
-use crate::secret::{wipe_blocks, Secret};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use crate::error::{reason, Error};
+use crate::secret::{overwrite_registers, Blocks, Secret};
+use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use tresor_uapi::KEY_LEN;
 
@@ -74,29 +74,19 @@ pub fn derive(
     key: &mut Secret<[u8; KEY_LEN]>,
 ) -> Result<(), Error> {
     let params = cost.params()?;
-    let mut blocks = Blocks(Vec::new());
-    blocks
-        .0
-        .try_reserve_exact(params.block_count())
-        .map_err(|_| {
-            Error::new(format!(
-                "there is no memory for Argon2id, which needs {} KiB; nothing was changed",
-                cost.memory_kib
-            ))
-        })?;
-    blocks.0.resize(params.block_count(), Block::default());
+    let mut blocks = Blocks::new(params.block_count()).map_err(|e| {
+        Error::new(format!(
+            "there is no memory for Argon2id, which needs {} KiB: {}; nothing was changed",
+            cost.memory_kib,
+            reason(&e)
+        ))
+    })?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase, salt, &mut key[..], &mut blocks.0[..])
-        .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")))
-}
-
-/// Argon2's memory; wiped when dropped.
-struct Blocks(Vec<Block>);
-
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        wipe_blocks(&mut self.0);
-    }
+        .hash_password_into_with_memory(passphrase, salt, &mut key[..], blocks.as_mut_slice())
+        .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")))?;
+    // Wiping Argon2's memory takes a while, in which the process may be switched out.
+    overwrite_registers();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod derive;
 mod description;
 mod device;
 mod error;
+mod pipe;
 mod process;
 mod secret;
 mod terminal;

@@ -3,9 +3,9 @@
 //! What the process as a whole does so that secrets do not leave it.
 
 use crate::error::{reason, Error};
-use crate::secret::on_own_stack;
+use crate::secret::{check_secret_memory, on_own_stack};
 use nix::sys::mman::{mlockall, MlockAllFlags};
-use nix::sys::resource::{setrlimit, Resource};
+use nix::sys::resource::{setrlimit, Resource, RLIM_INFINITY};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use std::io;
 
@@ -23,7 +23,16 @@ pub fn harden() -> Result<(), Error> {
 
 /// Runs `work`, which handles secrets, with all memory locked, signals held back, and on a stack
 /// that is wiped afterwards.
-pub fn with_secrets<R: Send>(work: impl FnOnce() -> Result<R, Error> + Send) -> Result<R, Error> {
+pub fn with_secrets<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    // Root may; for others the limit that they have must do.
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    if let Err(e) = check_secret_memory() {
+        eprintln!(
+            "warning: there is no memory for secrets that the kernel wipes (memfd_secret: {}): do not \
+             kill this process, and expect copies if the kernel moves its memory",
+            reason(&e)
+        );
+    }
     mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
         .map_err(|e| no_memory(&e.into()))?;
     let _held = SignalsHeld::new()?;

@@ -9,10 +9,12 @@ use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{tcgetattr, tcsetattr, LocalFlags, SetArg, Termios};
+use nix::sys::termios::{
+    cfmakeraw, tcgetattr, tcsetattr, LocalFlags, SetArg, SpecialCharacterIndices, Termios,
+};
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Longest line that is taken, in bytes.
 pub const MAX_LINE: usize = 1023;
@@ -185,8 +187,46 @@ impl Terminal {
     }
 }
 
+/// Size of the kernel's buffer for what was typed (`N_TTY_BUF_SIZE` in `drivers/tty/n_tty.c`).
+const TYPED: usize = 4096;
+
+nix::ioctl_write_ptr_bad!(type_byte, libc::TIOCSTI, u8);
+
+impl Terminal {
+    /// Overwrites the kernel's buffer of what was typed. The kernel wipes only what is read from it:
+    /// not what was erased with the backspace key, nor the beginning of an answer that was broken
+    /// off by an interrupt.
+    fn overwrite_typed(&self) -> nix::Result<()> {
+        let mut raw = self.before.clone();
+        cfmakeraw(&mut raw);
+        // Should somebody else empty the buffer, no read may wait.
+        raw.control_chars[SpecialCharacterIndices::VMIN as usize] = 0;
+        raw.control_chars[SpecialCharacterIndices::VTIME as usize] = 1;
+        tcsetattr(&self.fd, SetArg::TCSAFLUSH, &raw)?;
+        // Half of the buffer fits into it at any time, and it goes round.
+        let mut half = [0; TYPED / 2];
+        for _ in 0..2 {
+            for byte in &half {
+                // SAFETY: The kernel reads one byte.
+                unsafe { type_byte(self.fd.as_raw_fd(), byte)? };
+            }
+            let mut count = 0;
+            while count < half.len() {
+                match nix::unistd::read(&self.fd, &mut half[count..])? {
+                    0 => return Ok(()),
+                    more => count += more,
+                }
+            }
+            half.fill(0);
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // Needs CAP_SYS_ADMIN, as the module does.
+        let _ = self.overwrite_typed();
         // Nothing can be done if the terminal is gone.
         let _ = tcsetattr(&self.fd, SetArg::TCSAFLUSH, &self.before);
     }

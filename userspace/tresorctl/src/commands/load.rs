@@ -9,8 +9,9 @@ use crate::derive::{derive, Cost};
 use crate::description::{Description, Pending};
 use crate::device::{key_id, Device};
 use crate::error::{reason, Error, Exit};
+use crate::pipe;
 use crate::process::{no_memory, with_secrets};
-use crate::secret::Secret;
+use crate::secret::{overwrite_registers, Secret};
 use crate::terminal::{read_line, Line, Terminal};
 use nix::errno::Errno;
 use std::fs::File;
@@ -65,7 +66,7 @@ pub fn run(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
 fn raw(
     device: &Device,
     expected: Option<&Expected>,
-    read: impl FnOnce() -> Result<Key, Error> + Send,
+    read: impl FnOnce() -> Result<Key, Error>,
 ) -> Result<Exit, Error> {
     with_secrets(|| {
         let key = read()?;
@@ -201,6 +202,8 @@ fn load(device: &Device, key: &Key, check: Option<[u8; CHECK_LEN]>) -> Result<()
         load.expected = check;
         load.flags = LOAD_EXPECT;
     }
+    // The module's sections save the vector registers of whoever calls it.
+    overwrite_registers();
     device.load(&mut load)
 }
 
@@ -246,6 +249,7 @@ fn line_of_stdin() -> Result<Line, Error> {
         ));
     }
     let line = read_line(io::stdin().as_fd())?;
+    clean(io::stdin().as_fd())?;
     not_empty(line.ok_or_else(|| Error::new("standard input is empty; nothing was changed"))?)
 }
 
@@ -267,6 +271,7 @@ fn read_key(input: BorrowedFd<'_>, name: &str) -> Result<Key, Error> {
             }
         }
     }
+    clean(input)?;
     if filled != KEY_LEN {
         let has = if filled > KEY_LEN {
             "more".to_owned()
@@ -278,6 +283,16 @@ fn read_key(input: BorrowedFd<'_>, name: &str) -> Result<Key, Error> {
     let mut key = Key::new().map_err(|e| no_memory(&e))?;
     key.copy_from_slice(&bytes[..KEY_LEN]);
     Ok(key)
+}
+
+/// Removes what a pipe keeps of what was read.
+fn clean(input: BorrowedFd<'_>) -> Result<(), Error> {
+    pipe::overwrite(input).map_err(|e| {
+        Error::new(format!(
+            "what the pipe keeps of the secret cannot be overwritten: {}; nothing was changed",
+            e.desc()
+        ))
+    })
 }
 
 fn wrong_length(name: &str, has: &str) -> Error {

@@ -2,12 +2,17 @@
 
 //! Locked memory that is wiped.
 
-use nix::sys::mman::{madvise, mlock, mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags};
+use nix::sys::mman::{
+    madvise, mlock, mmap, mmap_anonymous, munmap, MapFlags, MmapAdvise, ProtFlags,
+};
+use nix::unistd::ftruncate;
 use std::ffi::c_void;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use zeroize::Zeroize;
 
@@ -26,29 +31,68 @@ unsafe impl Plain for tresor_uapi::Load {}
 // SAFETY: As above.
 unsafe impl Plain for tresor_uapi::SlotKey {}
 
-/// An anonymous mapping of its own: locked, in no core dump, not inherited by children, wiped
-/// before it is given back.
+/// A mapping of its own: never swapped, in no core dump, not inherited by children, wiped before it is
+/// given back.
+///
+/// Where the kernel has `memfd_secret` (Linux 5.14, on by default since 6.5) it also zeroes the pages
+/// when they are freed, which is all that wipes them if this process is killed, never moves them,
+/// which would leave a copy, and lets nobody read them through `/proc` or ptrace.
 pub(super) struct Mapping {
     start: NonNull<c_void>,
     len: NonZeroUsize,
 }
 
+const ACCESS: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
 impl Mapping {
-    /// Maps at least `len` bytes of zeros, readable and writable.
+    /// Maps at least `len` bytes of zeros, readable and writable, all of them in memory.
     pub(super) fn new(len: usize) -> io::Result<Self> {
         let len =
             NonZeroUsize::new(len.next_multiple_of(4096)).ok_or(io::ErrorKind::InvalidInput)?;
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Self::secret(len).or_else(|_| Self::locked(len))
+    }
+
+    /// Of `memfd_secret`.
+    fn secret(len: NonZeroUsize) -> io::Result<Self> {
+        // SAFETY: Takes flags, returns a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: Just made, and nobody else's.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        ftruncate(&fd, len.get() as i64)?;
         // SAFETY: A new mapping, at an address that the kernel chooses.
-        let start = unsafe { mmap_anonymous(None, len, access, MapFlags::MAP_PRIVATE)? };
+        let start = unsafe { mmap(None, len, ACCESS, MapFlags::MAP_SHARED, &fd, 0)? };
+        let mapping = Self { start, len };
+        mapping.leave_out()?;
+        // The kernel brings the pages in, so that lack of memory, or of RLIMIT_MEMLOCK, is an error
+        // now and no SIGBUS later.
+        // SAFETY: The mapping is ours, and its bytes are zero.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start.cast().as_ptr(), len.get()) };
+        File::open("/dev/zero")?.read_exact(bytes)?;
+        Ok(mapping)
+    }
+
+    /// Of ordinary memory, locked.
+    fn locked(len: NonZeroUsize) -> io::Result<Self> {
+        // SAFETY: A new mapping, at an address that the kernel chooses.
+        let start = unsafe { mmap_anonymous(None, len, ACCESS, MapFlags::MAP_PRIVATE)? };
         let mapping = Self { start, len };
         // SAFETY: The mapping is ours.
-        unsafe {
-            mlock(start, len.get())?;
-            madvise(start, len.get(), MmapAdvise::MADV_DONTDUMP)?;
-            madvise(start, len.get(), MmapAdvise::MADV_DONTFORK)?;
-        }
+        unsafe { mlock(start, len.get())? };
+        mapping.leave_out()?;
         Ok(mapping)
+    }
+
+    /// Leaves it out of core dumps and of children.
+    fn leave_out(&self) -> io::Result<()> {
+        // SAFETY: The mapping is ours.
+        unsafe {
+            madvise(self.start, self.len.get(), MmapAdvise::MADV_DONTDUMP)?;
+            madvise(self.start, self.len.get(), MmapAdvise::MADV_DONTFORK)?;
+        }
+        Ok(())
     }
 
     pub(super) fn start(&self) -> NonNull<c_void> {
@@ -75,7 +119,8 @@ impl Drop for Mapping {
     }
 }
 
-/// A secret in locked memory of its own, zero at first; wiped when dropped.
+/// A secret in memory of its own that is never swapped, zero at first; wiped when dropped. With
+/// `memfd_secret` the kernel zeroes it too, even if the process is killed, and never moves it.
 pub struct Secret<T: Plain> {
     mapping: Mapping,
     value: PhantomData<T>,
@@ -114,17 +159,48 @@ impl<T: Plain> DerefMut for Secret<T> {
 // SAFETY: The mapping belongs to this value alone, and plain data may go to other threads.
 unsafe impl<T: Plain> Send for Secret<T> {}
 
+/// Argon2's memory, zero at first; wiped when dropped.
+pub struct Blocks {
+    mapping: Mapping,
+    count: usize,
+}
+
+impl Blocks {
+    /// Memory for `count` blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Secret::new`].
+    pub fn new(count: usize) -> io::Result<Self> {
+        let len = count.checked_mul(argon2::Block::SIZE);
+        Ok(Self {
+            mapping: Mapping::new(len.ok_or(io::ErrorKind::OutOfMemory)?)?,
+            count,
+        })
+    }
+
+    /// The blocks.
+    pub fn as_mut_slice(&mut self) -> &mut [argon2::Block] {
+        // SAFETY: The mapping is large and aligned enough, and borrowed exclusively; a block is
+        // 1024 bytes of integers, which all zeros are a value of.
+        unsafe { std::slice::from_raw_parts_mut(self.mapping.start.cast().as_ptr(), self.count) }
+    }
+}
+
+/// Whether the memory of secrets is of the better kind: see [`Secret`].
+///
+/// # Errors
+///
+/// Why it is not.
+pub fn check_secret_memory() -> io::Result<()> {
+    Mapping::secret(NonZeroUsize::MIN).map(drop)
+}
+
 /// Overwrites `bytes` with zeros, in the caches and in the memory behind them: otherwise DRAM might
 /// keep the old contents for as long as the lines stay in a cache.
 pub fn wipe(bytes: &mut [u8]) {
     bytes.zeroize();
     flush(bytes.as_ptr(), bytes.len());
-}
-
-/// Does the same to Argon2's memory.
-pub fn wipe_blocks(blocks: &mut [argon2::Block]) {
-    blocks.iter_mut().for_each(Zeroize::zeroize);
-    flush(blocks.as_ptr().cast(), size_of_val(blocks));
 }
 
 fn flush(start: *const u8, len: usize) {
@@ -155,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_locked_left_out_of_dumps_and_not_inherited() {
+    fn a_secret_is_never_swapped_left_out_of_dumps_and_not_inherited() {
         let mut secret = Secret::<[u8; 32]>::new().unwrap();
         secret[0] = 1;
         let address = secret.mapping.start().as_ptr() as usize;
@@ -176,7 +252,13 @@ mod tests {
             inside && line.starts_with("VmFlags:")
         });
         let flags = flags.expect("the mapping is listed");
-        for flag in ["lo", "dd", "dc"] {
+        // Secret memory is never swapped, and so not marked as locked.
+        let locked = if check_secret_memory().is_ok() {
+            "sh"
+        } else {
+            "lo"
+        };
+        for flag in [locked, "dd", "dc"] {
             assert!(
                 flags.split(' ').any(|f| f == flag),
                 "{flag} is missing in {flags}"

@@ -2,15 +2,17 @@
 
 //! Where secrets live while this process holds them, and how every trace of them is removed.
 //!
-//! A secret is only ever in a [`Secret`]: locked memory of its own, overwritten and flushed from
-//! the caches when dropped. Code that handles one runs on a stack of its own, which is wiped when
-//! it is done, and overwrites the vector registers before: see [`on_own_stack`].
+//! A secret is only ever in a [`Secret`]: memory of its own that the kernel zeroes too, overwritten and
+//! flushed from the caches when dropped. Code that handles one runs on a stack of such memory, and
+//! overwrites the registers when it is done, with what the kernel saved of them: see
+//! [`on_own_stack`].
 
 mod memory;
 mod registers;
 mod stack;
 
-pub use memory::{wipe_blocks, Secret};
+pub use memory::{check_secret_memory, Blocks, Secret};
+pub use registers::overwrite as overwrite_registers;
 pub use stack::on_own_stack;
 
 #[cfg(test)]
@@ -19,29 +21,24 @@ mod tests {
     use crate::check::check_value;
     use crate::derive::{derive, Cost};
     use keyscan::{scan_file, Expand, Needles, Options};
-    use std::fs::File;
-    use std::io::Write;
-    use std::os::unix::fs::FileExt;
+    use std::os::fd::AsRawFd;
     use tempfile::NamedTempFile;
 
     const MASK: u8 = 0x5a;
 
     /// Copies all of the process's memory that it may write to into a file: a copy in memory would
-    /// be found itself.
+    /// be found itself. Written from where it is, since nobody may read secret memory but its owner.
     fn dump_own_memory() -> NamedTempFile {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let memory = File::open("/proc/self/mem").unwrap();
-        let mut dump = NamedTempFile::new().unwrap();
+        let dump = NamedTempFile::new().unwrap();
         for line in maps.lines().filter(|line| line.contains(" rw")) {
             let (start, rest) = line.split_once('-').unwrap();
             let (end, _) = rest.split_once(' ').unwrap();
-            let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).unwrap());
             for page in (start..end).step_by(4096) {
-                let mut bytes = [0; 4096];
-                // Other tests may unmap theirs meanwhile.
-                if memory.read_exact_at(&mut bytes, page).is_ok() {
-                    dump.write_all(&bytes).unwrap();
-                }
+                // Fails if another test has unmapped it meanwhile.
+                // SAFETY: The kernel checks the address.
+                unsafe { libc::write(dump.as_raw_fd(), page as *const _, 4096) };
             }
         }
         dump

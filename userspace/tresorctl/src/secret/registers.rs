@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Removes secrets from the vector registers, and from the kernel's copy of them.
+//! Removes secrets from the registers, and from the kernel's copies of them.
+//!
+//! When this process is switched out, the kernel saves the vector registers in one place for each
+//! thread. Whenever it interrupts the process, it saves the general registers in two: at the top of the
+//! thread's kernel stack, which the next system call overwrites, and before that on the entry stack
+//! of the CPU, which the next interrupt of any process there overwrites (`error_entry` in
+//! `arch/x86/entry/entry_64.S`).
 
+use nix::sched::{sched_getaffinity, sched_setaffinity, CpuSet};
+use nix::sys::mman::{mmap_anonymous, mprotect, munlock, munmap, MapFlags, ProtFlags};
+use nix::unistd::Pid;
 use std::arch::asm;
+use std::num::NonZeroUsize;
 
 /// Not zero anywhere: XSAVE does not write components in their initial state, so zeros would leave
 /// the copy of what was there before.
@@ -42,7 +52,7 @@ macro_rules! fill_and_sleep {
 /// Overwrites all vector and mask registers that the CPU has and then sleeps, which makes the
 /// kernel save them over what it saved of this thread before. No other code may run in between:
 /// a VZEROUPPER alone would put the upper halves back into their initial state.
-pub(super) fn overwrite() {
+pub fn overwrite() {
     if is_x86_feature_detected!("avx512bw") {
         // SAFETY: The CPU and the system support AVX-512; `nanosleep` is given a valid time and no
         // place for the rest; all that changes is declared, or not used by code without AVX-512.
@@ -82,6 +92,63 @@ pub(super) fn overwrite() {
     }
 }
 
+/// Has the kernel save zeros over the general registers that it saved on the entry stack of each CPU
+/// that this process may have run on. Where the process may not go any more, nothing can be done.
+pub(super) fn overwrite_entry_stacks() {
+    let this = Pid::from_raw(0);
+    let Ok(before) = sched_getaffinity(this) else {
+        return;
+    };
+    for cpu in 0..CpuSet::count() {
+        let mut only = CpuSet::new();
+        if before.is_set(cpu).unwrap_or(false)
+            && only.set(cpu).is_ok()
+            && sched_setaffinity(this, &only).is_ok()
+        {
+            fault_with_zeros();
+        }
+    }
+    // The mask is the one that there was.
+    let _ = sched_setaffinity(this, &before);
+}
+
+/// Takes a page fault while all general registers but two, which hold addresses, are zero.
+fn fault_with_zeros() {
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // With memory locked, pages are brought in at once: hence no access at first, and the munlock.
+    // SAFETY: A new mapping, at an address that the kernel chooses.
+    let page = unsafe {
+        mmap_anonymous(
+            None,
+            NonZeroUsize::MIN,
+            ProtFlags::PROT_NONE,
+            MapFlags::MAP_PRIVATE,
+        )
+    };
+    let Ok(page) = page else { return };
+    // SAFETY: The page is ours, and is written to only once that is allowed. All registers that change
+    // are declared or restored.
+    unsafe {
+        if munlock(page, 4096).is_ok() && mprotect(page, 4096, access).is_ok() {
+            asm!(
+                "push rbx",
+                "push rbp",
+                ".irp r, eax, ebx, ecx, edx, esi, ebp, r8d, r9d, r10d, r11d, r12d, r13d, r14d, r15d",
+                "xor \\r, \\r",
+                ".endr",
+                "mov [rdi], al",
+                "pop rbp",
+                "pop rbx",
+                in("rdi") page.as_ptr(),
+                out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+                clobber_abi("sysv64"),
+            );
+        }
+        // Cannot fail for a mapping that exists.
+        let _ = munmap(page, 4096);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +157,19 @@ mod tests {
     /// Components of the state (Intel SDM, volume 1, section 13.1), with their sizes in bytes.
     const AVX: (u32, usize) = (2, 256);
     const AVX_512: [(u32, usize); 3] = [(5, 64), (6, 512), (7, 1024)];
+
+    #[test]
+    fn each_cpu_takes_a_fault_and_the_process_may_run_where_it_might_before() {
+        let this = Pid::from_raw(0);
+        let faults = || nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_THREAD);
+        let before = sched_getaffinity(this).unwrap();
+        let cpus = (0..CpuSet::count()).filter(|cpu| before.is_set(*cpu).unwrap());
+        let at_first = faults().unwrap().minor_page_faults();
+        overwrite_entry_stacks();
+        let taken = faults().unwrap().minor_page_faults() - at_first;
+        assert!(taken >= cpus.count() as i64, "{taken}");
+        assert_eq!(sched_getaffinity(this).unwrap(), before);
+    }
 
     #[repr(align(64))]
     struct Area([u8; 8192]);

@@ -4,106 +4,102 @@
 
 use super::memory::Mapping;
 use super::registers;
-use nix::errno::Errno;
+use nix::sys::mman::{mprotect, ProtFlags};
 use std::any::Any;
-use std::ffi::c_void;
+use std::arch::asm;
 use std::io;
-use std::mem::MaybeUninit;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 
 /// Enough for Argon2, which keeps its blocks elsewhere, in a build without optimisation.
 const STACK: usize = 1 << 20;
 const GUARD: usize = 4096;
+/// Zeros above the stack: who walks it for a backtrace takes what follows the frame of [`run`] for
+/// that of its caller, whose return address is then zero: the end.
+const END: usize = 4096;
 
-/// What goes into the thread and comes out of it.
+/// What is done on the other stack, and what comes of it.
 struct Job<W, R> {
     work: Option<W>,
     result: Option<Result<R, Box<dyn Any + Send>>>,
 }
 
-/// Runs `work` in a thread whose stack, thread-local variables included, is locked memory of its
-/// own. When it is done, the thread overwrites its vector registers and has itself switched away
-/// from, and the stack is wiped. Nothing that `work` returns may be secret, but for what it
-/// keeps in a [`Secret`](super::Secret).
+/// A stack in memory for secrets, below it a page that may not be touched.
+struct Stack(Mapping);
+
+impl Stack {
+    fn new() -> io::Result<Self> {
+        let stack = Self(Mapping::new(GUARD + STACK + END)?);
+        // SAFETY: The first page of our own mapping, which nothing uses.
+        unsafe { mprotect(stack.0.start(), GUARD, ProtFlags::PROT_NONE)? };
+        Ok(stack)
+    }
+
+    fn top(&self) -> *mut u8 {
+        // A page's end, hence aligned as the ABI wants it.
+        let start: *mut u8 = self.0.start().as_ptr().cast();
+        start.wrapping_add(self.0.len() - END)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Lets the mapping be wiped whole.
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: The first page of our own mapping. Failure would end the process by SIGSEGV,
+        // and the kernel zeroes what it was killed with.
+        let _ = unsafe { mprotect(self.0.start(), GUARD, access) };
+    }
+}
+
+/// Runs `work` on a stack of memory for secrets. When it is done, all registers are overwritten, where
+/// the CPU has them and where the kernel saves them, and the stack is wiped. Nothing that `work`
+/// returns may be secret, but for what it keeps in a [`Secret`](super::Secret).
 ///
 /// # Errors
 ///
-/// No memory that may be locked, or no thread; `work` did not run.
+/// No memory that may be locked; `work` did not run.
 ///
 /// # Panics
 ///
 /// If `work` does, after wiping.
-pub fn on_own_stack<R: Send, W: FnOnce() -> R + Send>(work: W) -> io::Result<R> {
-    let stack = Mapping::new(GUARD + STACK)?;
-    // SAFETY: The first page of our own mapping, which nothing uses yet.
-    unsafe {
-        nix::sys::mman::mprotect(stack.start(), GUARD, nix::sys::mman::ProtFlags::PROT_NONE)?
-    };
-    // Lets the mapping be wiped whole.
-    struct Reopen(Mapping);
-    impl Drop for Reopen {
-        fn drop(&mut self) {
-            let access =
-                nix::sys::mman::ProtFlags::PROT_READ | nix::sys::mman::ProtFlags::PROT_WRITE;
-            // SAFETY: The first page of our own mapping. Failure would end the process by SIGSEGV,
-            // which gives no page back unwiped while others can see it.
-            let _ = unsafe { nix::sys::mman::mprotect(self.0.start(), GUARD, access) };
-        }
-    }
-    let stack = Reopen(stack);
+pub fn on_own_stack<R, W: FnOnce() -> R>(work: W) -> io::Result<R> {
+    let stack = Stack::new()?;
     let mut job = Job {
         work: Some(work),
         result: None,
     };
-    let mut thread = MaybeUninit::uninit();
-    // SAFETY: The attributes are initialised before use; the stack is memory of ours of that size,
-    // above the guard page, and lives until the thread has been joined; so does `job`, which
-    // nothing else touches meanwhile, and `run` is given the type that it expects.
+    // SAFETY: `run` is given a job of the type that it expects, which nothing else touches meanwhile,
+    // and a stack that is aligned, large enough and used by nothing else. It keeps R12, as all
+    // functions do, and no panic leaves it.
     unsafe {
-        let mut attributes = MaybeUninit::uninit();
-        check(libc::pthread_attr_init(attributes.as_mut_ptr()))?;
-        let start = stack.0.start().as_ptr().byte_add(GUARD);
-        check(libc::pthread_attr_setstack(
-            attributes.as_mut_ptr(),
-            start,
-            stack.0.len() - GUARD,
-        ))?;
-        let created = libc::pthread_create(
-            thread.as_mut_ptr(),
-            attributes.as_ptr(),
-            run::<W, R>,
-            (&raw mut job).cast(),
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, rsi",
+            "call {run}",
+            "mov rsp, r12",
+            run = sym run::<W, R>,
+            in("rdi") &raw mut job,
+            in("rsi") stack.top(),
+            out("r12") _,
+            clobber_abi("sysv64"),
         );
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        check(created)?;
-        check(libc::pthread_join(
-            thread.assume_init(),
-            std::ptr::null_mut(),
-        ))?;
     }
     drop(stack);
+    registers::overwrite_entry_stacks();
     match job.result {
         Some(Ok(result)) => Ok(result),
         Some(Err(panic)) => resume_unwind(panic),
-        None => Err(io::Error::other("a thread ended without doing its work")),
+        None => Err(io::Error::other("the work was not done")),
     }
 }
 
-extern "C" fn run<W: FnOnce() -> R, R>(job: *mut c_void) -> *mut c_void {
-    // SAFETY: `on_own_stack` passes a job of this type and waits.
-    let job = unsafe { &mut *job.cast::<Job<W, R>>() };
+extern "sysv64" fn run<W: FnOnce() -> R, R>(job: *mut Job<W, R>) {
+    // SAFETY: `on_own_stack` passes a job and waits.
+    let job = unsafe { &mut *job };
     if let Some(work) = job.work.take() {
         job.result = Some(catch_unwind(AssertUnwindSafe(work)));
     }
     registers::overwrite();
-    std::ptr::null_mut()
-}
-
-fn check(error: i32) -> io::Result<()> {
-    match error {
-        0 => Ok(()),
-        error => Err(Errno::from_raw(error).into()),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! What is known of the 16 bytes in one lane of a vector register.
+//!
+//! A lane is a *kind*, never a value: the check holds for every key, share and text. Kinds form an
+//! order with [`Lane::Secret`] at the top, of which nothing is known and with which nothing is
+//! allowed but to be overwritten. Three ideas make the kinds precise enough to prove what is stored:
+//!
+//! - **Linear** values are xors of 16-byte *atoms*: halves of M, of S_c, of a pad, outputs of F. A
+//!   debug-register pair reads as {M, S}, xor with S leaves {M}: xor is exact.
+//! - **Key** values are round keys and what is on the way to one: of which atoms they are made.
+//! - **Block** values are on their way through AES: what they began as, whether the tweak and the first
+//!   round key are in, how many rounds they passed, and of which atoms all round keys were made. Only
+//!   one with all rounds done, under keys of the right atoms, becomes an output.
+
+use std::fmt;
+
+/// A set of 16-byte secrets, as bits.
+pub type Atoms = u16;
+
+/// Half `i` (0 or 1) of M.
+pub const fn m(i: u8) -> Atoms {
+    1 << i
+}
+
+/// Half `i` of S_c, the share in memory.
+pub const fn s(i: u8) -> Atoms {
+    4 << i
+}
+
+/// Half `i` of a pad that another CPU gave.
+pub const fn pad(i: u8) -> Atoms {
+    16 << i
+}
+
+/// F's output of input `i` (0 to 3).
+pub const fn f(i: u8) -> Atoms {
+    64 << i
+}
+
+/// Both halves of M: what AES-256 under M has in its round keys.
+pub const M: Atoms = m(0) | m(1);
+
+/// What a block was before AES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The check input, a constant.
+    CheckInput,
+    /// Public input `i` of F.
+    Input(u8),
+    /// The data unit's public IV.
+    Iv,
+    /// A block of the caller's text.
+    Data,
+}
+
+/// A direction of AES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Encryption.
+    Enc,
+    /// Decryption.
+    Dec,
+}
+
+/// A block on its way through AES.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What it was.
+    pub origin: Origin,
+    /// The tweak is in.
+    pub tweaked: bool,
+    /// The first round key is in.
+    pub keyed: bool,
+    /// Rounds passed.
+    pub rounds: u8,
+    /// The direction of these rounds.
+    pub way: Option<Way>,
+    /// What the round keys so far were made of.
+    pub roots: Atoms,
+    /// The last round was one of the last kind.
+    pub done: bool,
+}
+
+impl Block {
+    /// A block that has met nothing.
+    pub const fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            tweaked: false,
+            keyed: false,
+            rounds: 0,
+            way: None,
+            roots: 0,
+            done: false,
+        }
+    }
+}
+
+/// What is known of 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// All zero.
+    Zero,
+    /// Anything that no secret went into: constants, public arguments, what the caller left.
+    Public,
+    /// The constant F's inputs give for the check value.
+    CheckInput,
+    /// The check value that the caller expects.
+    Expected,
+    /// Public input `i` of F.
+    Input(u8),
+    /// The data unit's IV.
+    Iv,
+    /// The xor of exactly these atoms.
+    Linear(Atoms),
+    /// The low quadword of [`Lane::Linear`], zero above.
+    Low(Atoms),
+    /// A round key, or something on the way to one, made of these atoms.
+    Key(Atoms),
+    /// A block in AES.
+    Block(Block),
+    /// The check input encrypted under M.
+    CheckValue,
+    /// [`Lane::CheckValue`] xor [`Lane::Expected`].
+    CheckDifference,
+    /// A tweak: the IV encrypted under K2, times a power of x.
+    Tweak,
+    /// A sum of tweaks, begun from zero.
+    TweakSum,
+    /// A tweak with both quadwords doubled.
+    TweakDoubled,
+    /// A tweak moved or shifted.
+    TweakMoved,
+    /// [`Lane::TweakMoved`] masked with a constant: the carries of a doubling.
+    TweakCarry,
+    /// A finished block of output.
+    Output,
+    /// A secret of which nothing else is known.
+    Secret,
+}
+
+/// What the routine's AES keys are made of, and what its data passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheme {
+    /// Atoms of K1, which the data meets.
+    pub k1: Atoms,
+    /// Atoms of K2, which the IV meets.
+    pub k2: Atoms,
+    /// Rounds of both: 10 or 14.
+    pub rounds: u8,
+    /// The data's direction.
+    pub way: Way,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lane::Zero => out.write_str("zero"),
+            Lane::Public => out.write_str("something public"),
+            Lane::CheckInput => out.write_str("the check input"),
+            Lane::Expected => out.write_str("the expected check value"),
+            Lane::Input(i) => write!(out, "input {i} of F"),
+            Lane::Iv => out.write_str("the IV"),
+            Lane::Linear(atoms) => write!(out, "{}", names(*atoms, " xor ")),
+            Lane::Low(atoms) => write!(out, "the low half of {}", names(*atoms, " xor ")),
+            Lane::Key(atoms) => write!(out, "round-key material of {}", names(*atoms, ", ")),
+            Lane::Block(b) => write!(
+                out,
+                "a block ({:?}{}{}) after {} rounds{}",
+                b.origin,
+                if b.tweaked { ", tweak in" } else { "" },
+                if b.keyed { ", first key in" } else { "" },
+                b.rounds,
+                if b.done { ", the last included" } else { "" }
+            ),
+            Lane::CheckValue => out.write_str("the computed check value"),
+            Lane::CheckDifference => out.write_str("the difference of the check values"),
+            Lane::Tweak | Lane::TweakSum => out.write_str("a tweak"),
+            Lane::TweakDoubled | Lane::TweakMoved | Lane::TweakCarry => {
+                out.write_str("a part of a tweak")
+            }
+            Lane::Output => out.write_str("a finished block"),
+            Lane::Secret => out.write_str("a secret of unknown kind"),
+        }
+    }
+}
+
+/// The names of atoms, for messages.
+pub fn names(atoms: Atoms, between: &str) -> String {
+    const NAMES: [&str; 10] = [
+        "M[0]", "M[1]", "S[0]", "S[1]", "pad[0]", "pad[1]", "F[0]", "F[1]", "F[2]", "F[3]",
+    ];
+    let named: Vec<_> = (0..NAMES.len())
+        .filter(|i| atoms >> i & 1 != 0)
+        .map(|i| NAMES[i])
+        .collect();
+    named.join(between)
+}
+
+impl Lane {
+    /// Whether anyone may know it.
+    pub fn is_public(self) -> bool {
+        use Lane::*;
+        matches!(self, Zero | Public | CheckInput | Expected | Input(_) | Iv)
+    }
+
+    /// What it is made of, if it can be part of a key schedule: nothing if public.
+    fn roots(self) -> Option<Atoms> {
+        match self {
+            Lane::Linear(atoms) | Lane::Key(atoms) => Some(atoms),
+            _ if self.is_public() => Some(0),
+            _ => None,
+        }
+    }
+
+    fn of_roots(roots: Atoms) -> Self {
+        if roots == 0 {
+            Lane::Public
+        } else {
+            Lane::Key(roots)
+        }
+    }
+
+    /// What is known where two paths meet.
+    pub fn join(self, other: Self) -> Self {
+        use Lane::*;
+        if self == other {
+            return self;
+        }
+        let raw = Block(self::Block::new(Origin::Data));
+        match (self, other) {
+            (Zero, TweakSum) | (TweakSum, Zero) => TweakSum,
+            (Tweak, TweakSum) | (TweakSum, Tweak) => Tweak,
+            // A public block may stand in for one of text: that reveals no more than the text's may.
+            (a, b) if a == raw && b.is_public() || b == raw && a.is_public() => raw,
+            (a, b) if a.is_public() && b.is_public() => Public,
+            _ => Secret,
+        }
+    }
+
+    /// `self` xor `other`, in different registers or memory.
+    pub fn xor(self, other: Self, scheme: Option<&Scheme>) -> Self {
+        self.xor_from(other, scheme)
+            .or_else(|| other.xor_from(self, scheme))
+            .unwrap_or(Lane::Secret)
+    }
+
+    fn xor_from(self, other: Self, scheme: Option<&Scheme>) -> Option<Self> {
+        use Lane::*;
+        Some(match (self, other) {
+            (Zero, Tweak) => TweakSum,
+            (Zero, x) => x,
+            (Linear(a), Linear(b)) if a == b => Zero,
+            (Linear(a), Linear(b)) => Linear(a ^ b),
+            (Linear(a) | Key(a), Key(b)) => Key(a | b),
+            (Linear(a) | Key(a), Public | Expected) => Key(a),
+            (Linear(a) | Key(a), CheckInput) => Self::begin(Origin::CheckInput, a),
+            (Linear(a) | Key(a), Input(i)) => Self::begin(Origin::Input(i), a),
+            (Linear(a) | Key(a), Iv) => Self::begin(Origin::Iv, a),
+            (Linear(a) | Key(a), Block(b)) if !b.keyed && b.origin == Origin::Data => {
+                Block(self::Block {
+                    keyed: true,
+                    roots: a,
+                    ..b
+                })
+            }
+            (Tweak | TweakSum, Block(b)) if b.origin == Origin::Data => {
+                if !b.tweaked && b.rounds == 0 {
+                    Block(self::Block { tweaked: true, ..b })
+                } else {
+                    let scheme = scheme?;
+                    let whole = b.tweaked
+                        && b.done
+                        && b.rounds == scheme.rounds
+                        && b.way == Some(scheme.way)
+                        && b.roots == scheme.k1;
+                    return whole.then_some(Output);
+                }
+            }
+            (TweakDoubled, TweakCarry) => Tweak,
+            (TweakSum, Tweak) => TweakSum,
+            (CheckValue, Expected) => CheckDifference,
+            (a, b) if a.is_public() && b.is_public() => Public,
+            _ => return None,
+        })
+    }
+
+    fn begin(origin: Origin, roots: Atoms) -> Self {
+        Lane::Block(Block {
+            keyed: true,
+            roots,
+            ..Block::new(origin)
+        })
+    }
+
+    /// One round of AES on `self` with `key`.
+    pub fn round(self, key: Self, way: Way, last: bool, scheme: Option<&Scheme>) -> Self {
+        if let Lane::Block(b) = self {
+            let (Some(roots), Some(rounds)) = (key.roots(), b.rounds.checked_add(1)) else {
+                return Lane::Secret;
+            };
+            let ready = b.keyed && (b.tweaked || b.origin != Origin::Data) && !b.done;
+            if !ready || roots == 0 || b.way.is_some_and(|w| w != way) {
+                return Lane::Secret;
+            }
+            let block = Block {
+                rounds,
+                roots: b.roots | roots,
+                way: Some(way),
+                done: last,
+                ..b
+            };
+            return if last {
+                Self::finish(block, scheme)
+            } else {
+                Lane::Block(block)
+            };
+        }
+        self.mix(key)
+    }
+
+    /// What a block is after its last round.
+    fn finish(block: Block, scheme: Option<&Scheme>) -> Self {
+        let under_m = block.rounds == 14 && block.roots == M && block.way == Some(Way::Enc);
+        match (block.origin, scheme) {
+            (Origin::CheckInput, _) if under_m => Lane::CheckValue,
+            (Origin::Input(i), _) if under_m => Lane::Linear(f(i)),
+            (Origin::Iv, Some(scheme))
+                if block.rounds == scheme.rounds
+                    && block.roots == scheme.k2
+                    && block.way == Some(Way::Enc) =>
+            {
+                Lane::Tweak
+            }
+            (Origin::Data, Some(_)) => Lane::Block(block),
+            _ => Lane::Secret,
+        }
+    }
+
+    /// Something computed from both.
+    pub fn mix(self, other: Self) -> Self {
+        match (self.roots(), other.roots()) {
+            (Some(a), Some(b)) => Self::of_roots(a | b),
+            _ => Lane::Secret,
+        }
+    }
+
+    /// Its bits moved about, some of them perhaps dropped.
+    pub fn moved(self) -> Self {
+        match self {
+            Lane::Zero => Lane::Zero,
+            Lane::Tweak | Lane::TweakSum | Lane::TweakMoved => Lane::TweakMoved,
+            other => other.mix(Lane::Zero),
+        }
+    }
+
+    /// Bitwise and.
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Lane::Zero, _) | (_, Lane::Zero) => Lane::Zero,
+            (Lane::TweakMoved, x) | (x, Lane::TweakMoved) if x.is_public() => Lane::TweakCarry,
+            (a, b) => a.mix(b),
+        }
+    }
+}

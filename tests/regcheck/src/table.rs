@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! The instructions that the engine may use, and how each moves secrets. Anything else is refused.
+//!
+//! A row stands for all widths and encodings of its mnemonic: operands say how many lanes take part,
+//! and an encoding with VEX or EVEX zeroes the lanes above them. For a new mnemonic, add a row.
+
+use iced_x86::Mnemonic;
+
+use crate::lane::Way;
+
+/// How an instruction moves what it works on. "Source" is the last operand that is no immediate;
+/// "both" are the last two, of which the first is the destination in encodings with two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// No register, no memory, no flag changes.
+    Nothing,
+    /// A cache line goes out to memory.
+    Flush,
+    /// General registers, memory, debug registers: destination := source.
+    Move,
+    /// Destination := source added to it.
+    Add,
+    /// Destination -= source.
+    Subtract,
+    /// Destination ^= source; zero if they are the same register.
+    Xor,
+    /// Destination := something of all operands.
+    Combine,
+    /// Flags := difference of both.
+    Compare,
+    /// Flags := something of both.
+    Test,
+    /// Vector := source, lane by lane, also from and to memory.
+    VectorMove,
+    /// A quadword between a general register (or memory) and a vector's low half.
+    Quadword,
+    /// Vector's quadword := general register.
+    PutQuadword,
+    /// General register := vector's quadword.
+    TakeQuadword,
+    /// Both, xored.
+    VectorXor,
+    /// Both, anded.
+    VectorAnd,
+    /// Both, added as quadwords.
+    VectorAdd,
+    /// Something of both.
+    VectorMix,
+    /// The source, its bits moved.
+    VectorMoved,
+    /// One round of AES.
+    Round(Way, bool),
+    /// InvMixColumns of the source.
+    InverseMix,
+    /// Flags := whether both have a bit in common.
+    VectorTest,
+    /// Destination := lane(s) of the source, by an immediate.
+    TakeLane,
+    /// Lane(s) of the destination := source, by an immediate; the others from the first of both.
+    PutLane,
+    /// Each lane := the one that the source is.
+    SpreadLane,
+    /// All vectors := 0.
+    ZeroAll,
+    /// All vectors' lanes but the lowest := 0.
+    ZeroUpper,
+    /// Ends or forks the path.
+    Branch,
+}
+
+/// The row of a mnemonic.
+pub fn op(mnemonic: Mnemonic) -> Option<Op> {
+    use Mnemonic as M;
+    const ENC: Way = Way::Enc;
+    const DEC: Way = Way::Dec;
+    Some(match mnemonic {
+        M::Endbr64 | M::Nop | M::Mfence | M::Sfence => Op::Nothing,
+        M::Clflush | M::Clflushopt => Op::Flush,
+        M::Mov => Op::Move,
+        M::Add => Op::Add,
+        M::Sub => Op::Subtract,
+        M::Xor => Op::Xor,
+        M::And | M::Or | M::Shl | M::Shr | M::Shld | M::Shrd => Op::Combine,
+        M::Cmp => Op::Compare,
+        M::Test => Op::Test,
+        M::Jmp | M::Jb | M::Jae | M::Je | M::Jne => Op::Branch,
+
+        M::Movdqa | M::Movdqu | M::Vmovdqa | M::Vmovdqu => Op::VectorMove,
+        M::Vmovdqa64 | M::Vmovdqu8 | M::Vmovdqu64 => Op::VectorMove,
+        M::Movq | M::Vmovq => Op::Quadword,
+        M::Pinsrq | M::Vpinsrq => Op::PutQuadword,
+        M::Pextrq | M::Vpextrq => Op::TakeQuadword,
+        M::Pxor | M::Vpxor | M::Vpxord | M::Vpxorq => Op::VectorXor,
+        M::Pand | M::Vpand | M::Vpandd | M::Vpandq => Op::VectorAnd,
+        M::Paddq | M::Vpaddq => Op::VectorAdd,
+        M::Shufps | M::Vshufps | M::Pshufb | M::Vpshufb => Op::VectorMix,
+        M::Pshufd | M::Vpshufd | M::Psrad | M::Vpsrad | M::Psllq | M::Vpsllq => Op::VectorMoved,
+        M::Aesenc | M::Vaesenc => Op::Round(ENC, false),
+        M::Aesenclast | M::Vaesenclast => Op::Round(ENC, true),
+        M::Aesdec | M::Vaesdec => Op::Round(DEC, false),
+        M::Aesdeclast | M::Vaesdeclast => Op::Round(DEC, true),
+        M::Aesimc | M::Vaesimc => Op::InverseMix,
+        M::Ptest | M::Vptest => Op::VectorTest,
+        M::Vextracti128 | M::Vextracti32x4 | M::Vextracti64x4 => Op::TakeLane,
+        M::Vinserti128 | M::Vinserti32x4 | M::Vinserti64x4 => Op::PutLane,
+        M::Vbroadcasti128 | M::Vbroadcasti32x4 => Op::SpreadLane,
+        M::Vzeroall => Op::ZeroAll,
+        M::Vzeroupper => Op::ZeroUpper,
+        _ => return None,
+    })
+}

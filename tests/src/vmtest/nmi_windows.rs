@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! An NMI at every instruction of every share window of the loaded module.
+
+use anyhow::{ensure, Result};
+use tresor_guest::mask;
+use tresor_qemu::Vm;
+use tresor_uapi as uapi;
+
+use super::disks::{Tally, BYTES, INLINE, RAM_DISK};
+use super::guest::{Guest, PROGRAM};
+use super::secrets::{random, Key};
+use super::strikes::Striker;
+
+const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+/// Starts a shell command in the guest a second from now, when the host no longer waits for an
+/// answer: it is going to be stopped at a breakpoint.
+fn start(vm: &mut Vm, command: &str, input: &[u8]) -> Result<()> {
+    let output = vm.run_with_input(
+        &format!(
+            "rm -f /run/nmi.done; exec 3<&0; \
+             {{ sleep 1; {command} <&3; : >/run/nmi.done; }} >/run/nmi.out 2>&1 &"
+        ),
+        input,
+    )?;
+    ensure!(output.success(), "{command}: {}", output.text());
+    Ok(())
+}
+
+/// What the command said that was started last.
+fn said(striker: &mut Striker<'_>) -> Result<String> {
+    striker.dbg.resume()?;
+    let wait = "while [ ! -e /run/nmi.done ]; do usleep 50000; done; cat /run/nmi.out";
+    striker.dbg.vm().check(wait)
+}
+
+fn strike_loading(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
+    let mut masked = key.m;
+    mask(&mut masked);
+    striker.strike_routine("arm", |dbg| {
+        start(dbg.vm(), &format!("taskset 1 {PROGRAM} load"), &masked)
+    })?;
+    // What loading goes on with: CPU 0 refreshes its shares, and gives M to the other.
+    for routine in ["refresh", "give_pad", "give_masked"] {
+        striker.strike_routine(routine, |_| Ok(()))?;
+    }
+    let said = said(striker)?;
+    ensure!(said == "ok", "loading the key: {said}");
+    striker.stop_armed(key)
+}
+
+/// CPU 0 loses one of its registers: it is checked, and takes M from the other.
+fn strike_arming(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
+    striker.strike_routine("check", |dbg| {
+        start(dbg.vm(), "echo clobber 0 >/proc/tresor_test", &[])
+    })?;
+    for routine in ["take_pad", "take_masked"] {
+        striker.strike_routine(routine, |_| Ok(()))?;
+    }
+    said(striker)?;
+    striker.stop_armed(key)
+}
+
+fn strike_slot_key(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
+    let mut arg = UUID.as_bytes().to_vec();
+    arg.resize(size_of::<uapi::SlotKey>(), 0);
+    let command = format!(
+        "{PROGRAM} ioctl nr={:x} arg={}",
+        uapi::SLOT_KEY,
+        hex::encode(&arg)
+    );
+    striker.strike_routine("slot_key", |dbg| start(dbg.vm(), &command, &[]))?;
+    let said = said(striker)?;
+    let slot_key = key.master.slot_key(UUID);
+    let at = std::mem::offset_of!(uapi::SlotKey, key);
+    arg[at..at + slot_key.len()].copy_from_slice(&slot_key);
+    let wanted = format!("ok {}", hex::encode(arg));
+    ensure!(said == wanted, "the slot key is wrong");
+    striker.stop_armed(key)
+}
+
+/// As [`Guest::open_volume`], on the RAM disk.
+fn open(vm: &mut Vm, name: &str, blob: &[u8]) -> Result<()> {
+    let (blob, options) = (hex::encode(blob), INLINE.join(" "));
+    vm.check(&format!(
+        "dmsetup create {name} --table \"0 $(blockdev --getsz {RAM_DISK}) crypt \
+         tresor-xts-plain64 {blob} 0 {RAM_DISK} 0 {} {options}\"",
+        INLINE.len()
+    ))
+    .map(drop)
+}
+
+/// Writes and reads back a volume on CPU 0.
+fn strike_volume(striker: &mut Striker<'_>, key: &Key, name: &str, routine: &str) -> Result<()> {
+    for (mode, direction) in [("write", "enc"), ("read", "dec")] {
+        let disk = format!(
+            "{PROGRAM} disk dev=/dev/mapper/{name} bytes={BYTES} seed=93 mode={mode} cpu=0"
+        );
+        let routine = format!("{routine}_{direction}");
+        striker.strike_routine(&routine, |dbg| start(dbg.vm(), &disk, &[]))?;
+        let tally = Tally::parse(&said(striker)?)?;
+        ensure!(tally.right > 0 && tally.failed == 0, "{routine}: {tally:?}");
+        striker.stop_armed(key)?;
+    }
+    Ok(())
+}
+
+pub(super) fn an_nmi_at_any_instruction_of_a_share_window_leaves_no_share_in_ram(
+    guest: &mut Guest,
+) -> Result<()> {
+    guest.vm.check("modprobe tresor_test")?;
+    guest.ram_disk()?;
+    guest.insert()?;
+    let before = guest.status()?.nmi_restarts;
+    let symbols = guest
+        .vm
+        .check("grep -e tresor_ -e 3nmi6handle -e ' native_irq_return_iret$' /proc/kallsyms")?;
+    let key = Key::random()?;
+    let mut striker = Striker::new(guest.vm.debugger()?, &symbols)?;
+
+    strike_loading(&mut striker, &key)?;
+    strike_arming(&mut striker, &key)?;
+    strike_slot_key(&mut striker, &key)?;
+    for (name, blob_len, routine) in [("long", 64, "xts256"), ("short", 32, "xts128")] {
+        striker.dbg.resume()?;
+        open(striker.dbg.vm(), name, &random::<64>()?[..blob_len])?;
+        striker.dbg.interrupt()?;
+        strike_volume(&mut striker, &key, name, routine)?;
+        striker.dbg.resume()?;
+        striker.dbg.vm().check(&format!("dmsetup remove {name}"))?;
+        striker.dbg.interrupt()?;
+    }
+
+    let (tally, windows) = (striker.tally.clone(), striker.windows());
+    striker.dbg.detach()?;
+    // For whoever wants to know how much was looked at; the scripts skip what is indented.
+    println!(
+        "    struck {} instructions in {} windows, {} of them with a share in rax, and {} behind; {} \
+         double NMIs; {} shares left in RAM without the guard",
+        tally.struck, tally.windows, tally.exposed, tally.edges, tally.doubles, tally.controls
+    );
+    ensure!(
+        tally.windows == windows,
+        "only {} of {windows} windows were struck",
+        tally.windows
+    );
+    let restarts = guest.status()?.nmi_restarts - before;
+    ensure!(
+        restarts == tally.restarts,
+        "{restarts} windows ran again instead of {}",
+        tally.restarts
+    );
+    guest.look_armed(&key)?;
+    Ok(())
+}
