@@ -18,7 +18,8 @@
 
 use crate::{
     bindings,
-    cipher::{self, CheckValue},
+    cipher::CheckValue,
+    engine,
     key_buffer::KeyBuffer,
     nmi, percpu,
     store::{self, State},
@@ -96,7 +97,7 @@ fn status(arg: UserPtr) -> Result<isize> {
         refreshes: store.refreshes,
         losses: store.losses,
         nmi_restarts: nmi::restarts(),
-        engine: padded(cipher::VARIANT),
+        engine: padded(engine::chosen().name()),
         version: padded(crate::VERSION),
     };
     UserSlice::new(arg, size_of::<uapi::Status>())

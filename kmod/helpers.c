@@ -8,6 +8,7 @@
 #include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/task_stack.h>
 #include <linux/uaccess.h>
 
@@ -57,6 +58,15 @@ bool tresor_cpu_has_xenpv(void)
 int tresor_rdmsr_safe(u32 msr, u64 *value)
 {
 	return rdmsrq_safe(msr, value);
+}
+
+static char *engine = "";
+module_param(engine, charp, 0444);
+MODULE_PARM_DESC(engine, "aesni, aesni_avx, vaes_avx2 or vaes_avx512 (default: the fastest that the CPU can run)");
+
+const char *tresor_engine_parameter(void)
+{
+	return engine;
 }
 
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm)

@@ -41,6 +41,9 @@ bool tresor_cpu_has_xenpv(void);
 /* rdmsrq_safe(): 0 or -EIO */
 int tresor_rdmsr_safe(u32 msr, u64 *value);
 
+/* module_param(engine, charp, ..): its value, empty unless it is given */
+const char *tresor_engine_parameter(void);
+
 /* crypto_skcipher_ctx(), crypto_skcipher_reqtfm() */
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm);
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req);

@@ -2,7 +2,7 @@
 
 //! What the machine must be for the module to load.
 
-use crate::{bindings, cipher};
+use crate::bindings;
 use kernel::{prelude::*, str::CStr};
 
 /// SEV_STATUS, AMD64 Architecture Programmer's Manual volume 2, section 15.34.10.
@@ -21,10 +21,6 @@ pub(crate) fn check() -> Result {
             bindings::tresor_cpu_has_xenpv(),
         )
     };
-    if !cipher::supported() {
-        pr_err!("refusing to load: this CPU has no AES-NI with SSE4.1\n");
-        return Err(ENODEV);
-    }
     if !clflush {
         pr_err!("refusing to load: this CPU has no CLFLUSH\n");
         return Err(ENODEV);

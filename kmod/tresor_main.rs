@@ -47,6 +47,7 @@ mod breakpoints;
 #[allow(dead_code, unreachable_pub, reason = "shared with user space")]
 mod cipher;
 mod device;
+mod engine;
 mod errno;
 mod hooks;
 mod hotplug;
@@ -107,6 +108,7 @@ impl kernel::InPlaceModule for Tresor {
         try_pin_init!(Self {
             _table: {
                 machine::check()?;
+                engine::choose()?;
                 machine::warn_of_kvm(module);
                 percpu::Table::new()?
             },

@@ -7,6 +7,7 @@
 use crate::{
     bindings,
     cipher::{self, Direction, XtsKey, SECTION_MAX},
+    engine,
     errno::no_key,
     percpu,
     section::Section,
@@ -81,17 +82,28 @@ impl Xts {
         }
         let iv = request.iv::<Self, BLOCK>();
         let mut block = 0;
+        let engine = engine::chosen();
         request.for_each_chunk::<Self>(|Chunk { src, dst, len }| {
             let mut done = 0;
             while done < len {
                 let part = (len - done).min(SECTION_MAX);
                 let section = Section::enter()?;
                 let slot = percpu::slots().get(section.cpu()).ok_or(EINVAL)?;
-                // SAFETY: In a section of the CPU that owns `slot`; the chunk has `part` bytes from
+                // SAFETY: The CPU supports the chosen engine. In a section of the CPU that owns `slot`; the chunk has `part` bytes from
                 // `done` on either side.
                 let result = unsafe {
                     let (dst, src) = (dst.add(done), src.add(done));
-                    cipher::xts(direction, &slot.share, key, &iv, block, dst, src, part)
+                    cipher::xts(
+                        engine,
+                        direction,
+                        &slot.share,
+                        key,
+                        &iv,
+                        block,
+                        dst,
+                        src,
+                        part,
+                    )
                 };
                 if result.is_err() {
                     // Only if the volume's key is the one that is held does this say anything

@@ -80,8 +80,13 @@ impl Symbols {
             symbols.iter().any(|(address, _)| *address >= KERNEL_HALF),
             "/proc/kallsyms names no address: the shell is not root's, or kptr_restrict is 2"
         );
-        // Where a module is now, nothing that was there before counts.
-        for line in modules.lines() {
+        // Where a module has come to be, nothing that was there before counts. (Its size is that of all
+        // its parts together, so it may seem to reach into its neighbours.)
+        let new = modules.lines().filter(|line| {
+            let name = names(line).next();
+            names(&self.modules).all(|known| Some(known) != name)
+        });
+        for line in new {
             if let Some((from, size)) = extent(line) {
                 let stale: Vec<u64> = self
                     .by_address
@@ -193,6 +198,19 @@ mod tests {
         symbols.read(modules, lines).unwrap();
         let name = symbols.name(0xffff_ffff_c020_1050, "");
         assert_eq!(name, "other:other_init+0x850");
+    }
+
+    #[test]
+    fn a_module_that_is_gone_is_named_although_a_neighbour_seems_to_reach_into_it() {
+        let neighbour = "aesni_intel 999424 0 - Live 0xffffffffc0200000 (O)\n";
+        let mut symbols = Symbols::default();
+        let modules = format!("{neighbour}{MODULES}");
+        symbols.read(&modules, LINES).unwrap();
+        symbols
+            .read(neighbour, b"ffffffff81000100 T memcpy\nend\n")
+            .unwrap();
+        let name = symbols.name(0xffff_ffff_c020_105c, "");
+        assert_eq!(name, "tresor:tresor_aesni_arm+0x1c");
     }
 
     #[test]

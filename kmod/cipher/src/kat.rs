@@ -8,8 +8,8 @@
 
 use super::{
     arm, check, give_masked, give_pad, input, peek_check, refresh, slot_key, take_masked, take_pad,
-    wipe, xts, CheckValue, Direction, Input, Line, Mode, NotHeld, Purpose, Sha256, Share, XtsKey,
-    SECTION_MAX,
+    wipe, xts, CheckValue, Direction, Engine, Input, Line, Mode, NotHeld, Purpose, Sha256, Share,
+    XtsKey, SECTION_MAX,
 };
 
 /// The master key of the answers.
@@ -59,21 +59,22 @@ const fn pattern<const N: usize>(first: u8) -> [u8; N] {
     out
 }
 
-/// Runs everything. Leaves the debug registers zero and `share` erased, and nothing secret but the
+/// Runs everything, XTS with `engine`. Leaves the debug registers zero and `share` erased, and nothing secret but the
 /// test key's volume data in `buffer`. The error says which answer was wrong.
 ///
 /// # Errors
 /// The name of the first thing that did not come out as known.
 ///
 /// # Safety
-/// Runs inside an FPU section, with interrupts off, on the CPU that `share` belongs to, whose debug
-/// registers are ours and hold nothing of value.
+/// The CPU supports `engine`. Runs inside an FPU section, with interrupts off, on the CPU that `share`
+/// belongs to, whose debug registers are ours and hold nothing of value.
 pub unsafe fn run<H: Sha256>(
+    engine: Engine,
     share: &Share,
     buffer: &mut [u8; SECTION_MAX],
 ) -> Result<(), &'static str> {
     // SAFETY: as promised by the caller.
-    let result = unsafe { answers::<H>(share, buffer) };
+    let result = unsafe { answers::<H>(engine, share, buffer) };
     // SAFETY: as promised by the caller.
     unsafe { wipe(share) };
     share.erase();
@@ -87,6 +88,7 @@ pub unsafe fn run<H: Sha256>(
 /// # Safety
 /// As for [`run`].
 unsafe fn answers<H: Sha256>(
+    engine: Engine,
     share: &Share,
     buffer: &mut [u8; SECTION_MAX],
 ) -> Result<(), &'static str> {
@@ -96,8 +98,8 @@ unsafe fn answers<H: Sha256>(
         expect(arm(share, &KEY) == CHECK, "check value")?;
         expect(peek_check(&KEY) == CHECK, "check value of a candidate")?;
         held(check(share, &CHECK), "check of what was armed")?;
-        xts_answers::<H>(share, 32, &XTS_128, buffer)?;
-        xts_answers::<H>(share, 64, &XTS_256, buffer)?;
+        xts_answers::<H>(engine, share, 32, &XTS_128, buffer)?;
+        xts_answers::<H>(engine, share, 64, &XTS_256, buffer)?;
         slot_answer::<H>(share)?;
         key_passes::<H>(share)?;
     }
@@ -123,6 +125,7 @@ fn is_plaintext(buffer: &[u8]) -> bool {
 /// # Safety
 /// As for [`run`].
 unsafe fn xts_answers<H: Sha256>(
+    engine: Engine,
     share: &Share,
     blob_len: usize,
     answer: &[u8; 32],
@@ -141,7 +144,7 @@ unsafe fn xts_answers<H: Sha256>(
         (Direction::Decrypt, false),
     ] {
         // SAFETY: as promised by the caller.
-        let done = unsafe { in_sections(share, &key, direction, short, buffer) };
+        let done = unsafe { in_sections(engine, share, &key, direction, short, buffer) };
         held(done, "XTS: the key is held")?;
         match direction {
             Direction::Encrypt => expect(H::digest(&[buffer]) == *answer, "XTS ciphertext")?,
@@ -156,7 +159,7 @@ unsafe fn xts_answers<H: Sha256>(
     let key = XtsKey::new::<H>(CheckValue(wrong), blob).map_err(|_| "blob length")?;
     for direction in [Direction::Encrypt, Direction::Decrypt] {
         // SAFETY: as promised by the caller.
-        let done = unsafe { in_sections(share, &key, direction, false, buffer) };
+        let done = unsafe { in_sections(engine, share, &key, direction, false, buffer) };
         expect(
             done == Err(NotHeld) && is_plaintext(buffer),
             "XTS under a key of another master key was not refused",
@@ -170,6 +173,7 @@ unsafe fn xts_answers<H: Sha256>(
 /// # Safety
 /// As for [`run`].
 unsafe fn in_sections(
+    engine: Engine,
     share: &Share,
     key: &XtsKey,
     direction: Direction,
@@ -183,7 +187,7 @@ unsafe fn in_sections(
         let len = rest.len().min(16 * blocks);
         let p = rest.as_mut_ptr();
         // SAFETY: as promised by the caller; the first `len` bytes of `rest` are ours.
-        unsafe { xts(direction, share, key, &IV, block, p, p, len)? };
+        unsafe { xts(engine, direction, share, key, &IV, block, p, p, len)? };
         block += len as u64 / 16;
         blocks += 1;
         rest = rest.get_mut(len..).unwrap_or_default();

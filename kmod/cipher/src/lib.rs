@@ -20,7 +20,7 @@
 //! #         parts.iter().fold(sha2::Sha256::new(), |h, p| h.chain_update(p)).finalize().into()
 //! #     }
 //! # }
-//! use tresor_cipher::{arm, xts, Direction, Share, XtsKey};
+//! use tresor_cipher::{arm, xts, Direction, Engine, Share, XtsKey};
 //!
 //! let share = Share::new();
 //! share.set(&[0x5a; 32]); // fresh random bytes
@@ -28,9 +28,11 @@
 //! // SAFETY: in user space only this thread uses `share`.
 //! let check = unsafe { arm(&share, &m) };
 //! let key = XtsKey::new::<Hash>(check, &[1; 64]).unwrap();
+//! let engine = Engine::best().expect("a CPU with AES-NI");
 //! let (plain, mut out) = ([0u8; 512], [0u8; 512]);
+//! let (to, from) = (out.as_mut_ptr(), plain.as_ptr());
 //! // SAFETY: as above; both buffers are 512 bytes.
-//! unsafe { xts(Direction::Encrypt, &share, &key, &[0; 16], 0, out.as_mut_ptr(), plain.as_ptr(), 512) }
+//! unsafe { xts(engine, Direction::Encrypt, &share, &key, &[0; 16], 0, to, from, 512) }
 //!     .expect("M was just armed");
 //! ```
 
@@ -39,19 +41,24 @@
 #![cfg_attr(MODULE, allow(unreachable_pub, dead_code, unused_imports))]
 
 mod aesni;
+mod asm;
 mod derive;
+mod engine;
 mod gf128;
 pub mod kat;
+#[cfg(any(test, feature = "raw-key"))]
+mod raw;
 mod share;
 
 pub use self::aesni::{
-    arm, check, give_masked, give_pad, peek_check, refresh, slot_key, supported, take_masked,
-    take_pad, window_at, wipe, xts, Direction, NotHeld, WindowKind, SECTION_MAX, VARIANT,
+    arm, check, give_masked, give_pad, peek_check, refresh, slot_key, take_masked, take_pad,
+    window_at, wipe, NotHeld, WindowKind,
 };
-#[cfg(any(test, feature = "raw-key"))]
-pub use self::aesni::{raw_xts, RawKey};
 pub use self::derive::{
     header, input, BlobLength, CheckValue, Input, Mode, Purpose, Sha256, XtsKey, CHECK_INPUT,
     VERSION,
 };
+pub use self::engine::{xts, Direction, Engine, SECTION_MAX};
+#[cfg(any(test, feature = "raw-key"))]
+pub use self::raw::{raw_xts, RawKey};
 pub use self::share::{flush, Line, Share};

@@ -37,7 +37,36 @@ fn a_header_is_laid_out_as_defined() {
 
 #[test]
 fn this_machine_can_run_the_engine() {
-    assert!(supported());
+    assert!(Engine::Aesni.supported());
+    let best = Engine::best().unwrap();
+    assert!(best.supported());
+    assert!(Engine::ALL
+        .iter()
+        .all(|engine| *engine <= best || !engine.supported()));
+}
+
+#[test]
+fn an_engine_is_found_by_its_name_and_by_no_other() {
+    for engine in Engine::ALL {
+        assert_eq!(Engine::from_name(engine.name()), Some(engine));
+    }
+    for name in ["", "aes", "aesni ", "AESNI", "vaes", "vaes_avx512\n"] {
+        assert_eq!(Engine::from_name(name), None, "{name:?}");
+    }
+}
+
+#[test]
+fn what_an_engine_wants_of_a_cpu_is_what_the_compiler_knows_it_has() {
+    let avx = is_x86_feature_detected!("aes") && is_x86_feature_detected!("avx");
+    let vaes = avx && is_x86_feature_detected!("avx2") && is_x86_feature_detected!("vaes");
+    let avx512 = vaes
+        && is_x86_feature_detected!("vpclmulqdq")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
+    let supported = [Engine::AesniAvx, Engine::VaesAvx2, Engine::VaesAvx512].map(Engine::supported);
+    assert_eq!(supported, [avx, vaes, avx512]);
 }
 
 proptest! {

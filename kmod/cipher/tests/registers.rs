@@ -10,17 +10,12 @@ mod secrets;
 #[path = "common/stepper.rs"]
 mod stepper;
 
-use common::{armed, two_blocks, two_inputs, volume_key, xor, Hash};
+use common::{armed, engines, two_blocks, two_inputs, volume_key, xor, Hash};
 use secrets::{schedule, Secrets};
 use stepper::{call, step, Nmi, Registers};
-use tresor_cipher::{Direction, Line, Share, XtsKey};
+use tresor_cipher::{Direction, Engine, Line, Share, XtsKey};
 
 extern "C" {
-    fn tresor_aesni_xts128_enc();
-    fn tresor_aesni_xts128_dec();
-    fn tresor_aesni_xts256_enc();
-    fn tresor_aesni_xts256_dec();
-    fn tresor_aesni_unwiped_xts256_enc();
     fn tresor_aesni_check();
     fn tresor_aesni_arm();
     fn tresor_aesni_peek_check();
@@ -30,6 +25,60 @@ extern "C" {
     fn tresor_aesni_slot_key();
     fn tresor_aesni_take_pad();
     fn tresor_aesni_take_masked();
+}
+
+type Routine = unsafe extern "C" fn();
+
+/// A variant's routines for XTS, with and without a wipe at the end.
+struct Xts {
+    engine: Engine,
+    /// By the ends of their names.
+    routines: [(&'static str, Routine); 4],
+    unwiped: Routine,
+    /// Enough for each path of the variant: whole groups, a part of one, single blocks.
+    len: usize,
+    /// Where XTS-AES-256 has round keys when it ends: vector registers, and offsets in them.
+    round_keys: &'static [(usize, usize)],
+}
+
+macro_rules! xts_of {
+    ($engine:ident, $len:literal, $round_keys:expr, $unwiped:ident, $($name:ident)*) => {{
+        extern "C" {
+            $(fn $name();)*
+            fn $unwiped();
+        }
+        Xts {
+            engine: Engine::$engine,
+            routines: [$((stringify!($name), $name as Routine)),*],
+            unwiped: $unwiped,
+            len: $len,
+            round_keys: $round_keys,
+        }
+    }};
+}
+
+/// Those that this CPU can run.
+fn xts_routines() -> Vec<Xts> {
+    const PACKED: &[(usize, usize)] = &[(8, 0), (8, 16), (11, 0), (11, 16), (14, 16), (15, 0)];
+    let all = [
+        xts_of!(Aesni, 208, &[(9, 0), (10, 0), (11, 0)], tresor_aesni_unwiped_xts256_enc,
+            tresor_aesni_xts128_enc tresor_aesni_xts128_dec
+            tresor_aesni_xts256_enc tresor_aesni_xts256_dec),
+        xts_of!(AesniAvx, 208, PACKED, tresor_aesni_avx_unwiped_xts256_enc,
+            tresor_aesni_avx_xts128_enc tresor_aesni_avx_xts128_dec
+            tresor_aesni_avx_xts256_enc tresor_aesni_avx_xts256_dec),
+        xts_of!(VaesAvx2, 240, PACKED, tresor_vaes_avx2_unwiped_xts256_enc,
+            tresor_vaes_avx2_xts128_enc tresor_vaes_avx2_xts128_dec
+            tresor_vaes_avx2_xts256_enc tresor_vaes_avx2_xts256_dec),
+        xts_of!(VaesAvx512, 1104, &[(17, 0), (17, 48), (24, 16), (31, 0), (31, 48)],
+            tresor_vaes_avx512_unwiped_xts256_enc,
+            tresor_vaes_avx512_xts128_enc tresor_vaes_avx512_xts128_dec
+            tresor_vaes_avx512_xts256_enc tresor_vaes_avx512_xts256_dec),
+    ];
+    let engines = engines();
+    all.into_iter()
+        .filter(|xts| engines.contains(&xts.engine))
+        .collect()
 }
 
 /// Some bytes that look random, different for each `seed`.
@@ -43,7 +92,7 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     out
 }
 
-/// `aesni/mod.rs` has the same, private.
+/// `engine.rs` has the same, private.
 #[repr(C)]
 struct Start {
     iv: [u8; 16],
@@ -53,7 +102,7 @@ struct Start {
 /// One call of a routine, with everything that it works on.
 struct Scene {
     name: &'static str,
-    routine: unsafe extern "C" fn(),
+    routine: Routine,
     m: [u8; 32],
     s: [u8; 32],
     blob: Vec<u8>,
@@ -69,7 +118,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(name: &'static str, routine: unsafe extern "C" fn(), len: usize) -> Self {
+    fn new(name: &'static str, routine: Routine, len: usize) -> Self {
         let (m, s) = (bytes(1), bytes(2));
         let (share, check) = armed(&m, &s);
         let blob = if name.contains("128") {
@@ -100,10 +149,6 @@ impl Scene {
             data: bytes::<4096>(6)[..len].to_vec(),
             out: vec![0xee; len.max(32)],
         }
-    }
-
-    fn xts(name: &'static str, routine: unsafe extern "C" fn(), len: usize) -> Self {
-        Self::new(name, routine, len)
     }
 
     /// The routine's arguments, as its comment in the `.S` file gives them.
@@ -209,8 +254,8 @@ impl Scene {
 
 /// One scene for each routine.
 fn scenes() -> Vec<Scene> {
-    let fresh = |name, routine: unsafe extern "C" fn()| Scene::new(name, routine, 32);
-    let unarmed = |name, routine: unsafe extern "C" fn()| {
+    let fresh = |name, routine: Routine| Scene::new(name, routine, 32);
+    let unarmed = |name, routine: Routine| {
         let mut scene = fresh(name, routine);
         scene.share.set_registers(&[0; 32]);
         scene.check.fill(0);
@@ -225,11 +270,11 @@ fn scenes() -> Vec<Scene> {
     let take_masked = fresh("take_masked", tresor_aesni_take_masked);
     take_masked.share.set_registers(&take_masked.q());
     take_masked.put_line(&xor(&take_masked.m, &take_masked.q()));
-    vec![
-        Scene::xts("xts128_enc", tresor_aesni_xts128_enc, 208),
-        Scene::xts("xts128_dec", tresor_aesni_xts128_dec, 208),
-        Scene::xts("xts256_enc", tresor_aesni_xts256_enc, 208),
-        Scene::xts("xts256_dec", tresor_aesni_xts256_dec, 208),
+    let xts = xts_routines().into_iter().flat_map(|xts| {
+        let scene = |(name, routine)| Scene::new(name, routine, xts.len);
+        xts.routines.map(scene)
+    });
+    let others = [
         fresh("check", tresor_aesni_check),
         arm,
         peek,
@@ -239,7 +284,8 @@ fn scenes() -> Vec<Scene> {
         fresh("slot_key", tresor_aesni_slot_key),
         take_pad,
         take_masked,
-    ]
+    ];
+    xts.chain(others).collect()
 }
 
 fn leaks(registers: &Registers, secrets: &Secrets) -> Vec<String> {
@@ -249,7 +295,7 @@ fn leaks(registers: &Registers, secrets: &Secrets) -> Vec<String> {
     let vector = vector.filter(|(_, value)| secrets.found_in(*value));
     general
         .map(|(i, _)| format!("general register {i}"))
-        .chain(vector.map(|(i, _)| format!("xmm{i}")))
+        .chain(vector.map(|(i, _)| format!("vector register {i}")))
         .collect()
 }
 
@@ -262,7 +308,7 @@ fn no_register_holds_a_secret_after_a_routine() {
         let after = unsafe { call(scene.routine, &arguments) };
         scene.outcome(after.general[0]).expect(scene.name);
         assert_eq!(leaks(&after, &secrets), [""; 0], "{}", scene.name);
-        assert_eq!(after.vector, [[0; 16]; 16], "{}", scene.name);
+        assert_eq!(after.vector, [[0; 64]; 32], "{}", scene.name);
     }
 }
 
@@ -292,24 +338,28 @@ fn no_register_holds_a_secret_after_a_refusal() {
         let after = unsafe { call(scene.routine, &arguments) };
         assert_eq!(after.general[0] as u32, 1, "{}", scene.name);
         assert_eq!(leaks(&after, &secrets), [""; 0], "{}", scene.name);
-        assert_eq!(after.vector, [[0; 16]; 16], "{}", scene.name);
+        assert_eq!(after.vector, [[0; 64]; 32], "{}", scene.name);
     }
 }
 
 #[test]
 fn the_search_finds_what_a_routine_without_wipe_leaves() {
-    let mut scene = Scene::xts("unwiped_xts256_enc", tresor_aesni_unwiped_xts256_enc, 128);
-    let secrets = scene.secrets();
-    let arguments = scene.arguments();
-    // SAFETY: the arguments are the routine's.
-    let after = unsafe { call(scene.routine, &arguments) };
-    scene.outcome(after.general[0]).unwrap();
-    let found = leaks(&after, &secrets);
-    for round_key in ["xmm9", "xmm10", "xmm11", "xmm12"] {
-        assert!(
-            found.iter().any(|place| place == round_key),
-            "{round_key} not in {found:?}"
-        );
+    for xts in xts_routines() {
+        let mut scene = Scene::new("unwiped_xts256_enc", xts.unwiped, 128);
+        let mut round_keys = Secrets::default();
+        round_keys.add_schedule(&volume_key(&scene.m, &scene.blob)[..32]);
+        let arguments = scene.arguments();
+        // SAFETY: the arguments are the routine's.
+        let after = unsafe { call(scene.routine, &arguments) };
+        scene.outcome(after.general[0]).unwrap();
+        assert_ne!(leaks(&after, &scene.secrets()), [""; 0]);
+        for (register, offset) in xts.round_keys {
+            assert!(
+                round_keys.found_in(&after.vector[*register][*offset..][..16]),
+                "{}: no round key in vector register {register} at {offset}",
+                xts.engine.name()
+            );
+        }
     }
 }
 

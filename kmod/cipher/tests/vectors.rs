@@ -2,7 +2,10 @@
 
 //! The rounds, the schedule and the tweaks against published vectors.
 
-use tresor_cipher::{raw_xts, Direction, RawKey};
+mod common;
+
+use common::engines;
+use tresor_cipher::{raw_xts, Direction, Engine, RawKey};
 
 struct Vector {
     name: String,
@@ -35,50 +38,54 @@ fn vectors() -> Vec<Vector> {
     all
 }
 
-fn run(vector: &Vector, direction: Direction, block: usize, data: &mut [u8]) {
+fn run(engine: Engine, vector: &Vector, direction: Direction, block: usize, data: &mut [u8]) {
     let key = match vector.key.len() {
         32 => RawKey::Aes128(vector.key[..].try_into().unwrap()),
         _ => RawKey::Aes256(vector.key[..].try_into().unwrap()),
     };
-    raw_xts(direction, key, &vector.iv, block as u64, data);
+    raw_xts(engine, direction, key, &vector.iv, block as u64, data);
 }
 
 #[test]
 fn the_whole_block_vectors_of_ieee_1619_come_out() {
     let vectors = vectors();
     assert_eq!(vectors.len(), 14);
-    for vector in &vectors {
-        let mut data = vector.plaintext.clone();
-        run(vector, Direction::Encrypt, 0, &mut data);
-        assert_eq!(
-            hex::encode(&data),
-            hex::encode(&vector.ciphertext),
-            "{}",
-            vector.name
-        );
-        run(vector, Direction::Decrypt, 0, &mut data);
-        assert_eq!(
-            hex::encode(&data),
-            hex::encode(&vector.plaintext),
-            "{}",
-            vector.name
-        );
+    for engine in engines() {
+        for vector in &vectors {
+            let place = format!("{}, {}", engine.name(), vector.name);
+            let mut data = vector.plaintext.clone();
+            run(engine, vector, Direction::Encrypt, 0, &mut data);
+            assert_eq!(
+                hex::encode(&data),
+                hex::encode(&vector.ciphertext),
+                "{place}"
+            );
+            run(engine, vector, Direction::Decrypt, 0, &mut data);
+            assert_eq!(
+                hex::encode(&data),
+                hex::encode(&vector.plaintext),
+                "{place}"
+            );
+        }
     }
 }
 
 #[test]
 fn the_vectors_come_out_in_two_sections_split_anywhere() {
-    for vector in vectors() {
-        for first in 1..vector.plaintext.len() / 16 {
-            let mut data = vector.plaintext.clone();
-            let (a, b) = data.split_at_mut(16 * first);
-            run(&vector, Direction::Encrypt, first, b);
-            run(&vector, Direction::Encrypt, 0, a);
-            assert_eq!(data, vector.ciphertext, "{}, {first} blocks", vector.name);
-            let (a, b) = data.split_at_mut(16 * first);
-            run(&vector, Direction::Decrypt, first, b);
-            run(&vector, Direction::Decrypt, 0, a);
-            assert_eq!(data, vector.plaintext, "{}, {first} blocks", vector.name);
+    for engine in engines() {
+        for vector in vectors() {
+            for first in 1..vector.plaintext.len() / 16 {
+                let place = format!("{}, {}, {first} blocks", engine.name(), vector.name);
+                let mut data = vector.plaintext.clone();
+                let (a, b) = data.split_at_mut(16 * first);
+                run(engine, &vector, Direction::Encrypt, first, b);
+                run(engine, &vector, Direction::Encrypt, 0, a);
+                assert_eq!(data, vector.ciphertext, "{place}");
+                let (a, b) = data.split_at_mut(16 * first);
+                run(engine, &vector, Direction::Decrypt, first, b);
+                run(engine, &vector, Direction::Decrypt, 0, a);
+                assert_eq!(data, vector.plaintext, "{place}");
+            }
         }
     }
 }

@@ -4,16 +4,20 @@
 
 mod common;
 
-use common::{armed, Hash};
+use common::{armed, engines, Hash};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tresor_cipher::{xts, CheckValue, Direction, NotHeld, Share, XtsKey, SECTION_MAX};
+use tresor_cipher::{xts, CheckValue, Direction, Engine, NotHeld, Share, XtsKey, SECTION_MAX};
 
 /// Bytes before and behind a destination that must stay what they are.
 const GUARD: usize = 160;
 
 fn blob() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![vec(any::<u8>(), 32), vec(any::<u8>(), 64)]
+}
+
+fn engine() -> impl Strategy<Value = Engine> {
+    proptest::sample::select(engines())
 }
 
 fn direction() -> impl Strategy<Value = Direction> {
@@ -24,6 +28,7 @@ fn direction() -> impl Strategy<Value = Direction> {
 /// in memory; `in_place` uses one buffer. Panics if a byte outside of the sections changes.
 #[allow(clippy::too_many_arguments)] // what can vary, varies
 fn in_sections(
+    engine: Engine,
     share: &Share,
     key: &XtsKey,
     iv: &[u8; 16],
@@ -54,7 +59,19 @@ fn in_sections(
             src[offsets.1 + done..][..len].as_ptr()
         };
         // SAFETY: nobody else uses the share; both ranges are `len` bytes, equal or disjoint.
-        unsafe { xts(direction, share, key, iv, done as u64 / 16, dst, from, len)? };
+        unsafe {
+            xts(
+                engine,
+                direction,
+                share,
+                key,
+                iv,
+                done as u64 / 16,
+                dst,
+                from,
+                len,
+            )?
+        };
         assert_eq!(out[..at + done], before[..at + done], "before the section");
         assert_eq!(
             out[at + done + len..],
@@ -83,44 +100,44 @@ proptest! {
 
     #[test]
     fn any_section_under_any_key_is_what_rustcrypto_computes(
-        m: [u8; 32], s: [u8; 32], blob in blob(), iv: [u8; 16], direction in direction(),
-        data in vec(any::<u8>(), 16..=8192).prop_map(|mut d| { d.truncate(d.len() / 16 * 16); d }),
+        engine in engine(), m: [u8; 32], s: [u8; 32], blob in blob(), iv: [u8; 16],
+        direction in direction(), data in vec(any::<u8>(), 16..=8192).prop_map(|mut d| { d.truncate(d.len() / 16 * 16); d }),
         cuts in vec(1usize..=256, 1..6), offsets in (0usize..64, 0usize..64), in_place: bool,
     ) {
         let (share, check) = armed(&m, &s);
         let key = XtsKey::new::<Hash>(check, &blob).unwrap();
-        let out = in_sections(&share, &key, &iv, direction, &data, &cuts, offsets, in_place);
+        let out =
+            in_sections(engine, &share, &key, &iv, direction, &data, &cuts, offsets, in_place);
         prop_assert_eq!(out, Ok(reference(&m, &blob, &iv, direction, &data)));
     }
 
     #[test]
     fn decryption_undoes_encryption(
-        m: [u8; 32], s: [u8; 32], blob in blob(), iv: [u8; 16],
+        engine in engine(), m: [u8; 32], s: [u8; 32], blob in blob(), iv: [u8; 16],
         data in vec(any::<[u8; 16]>(), 1..=256).prop_map(|d| d.concat()),
     ) {
         let (share, check) = armed(&m, &s);
         let key = XtsKey::new::<Hash>(check, &blob).unwrap();
         let whole = [256];
-        let there = in_sections(&share, &key, &iv, Direction::Encrypt, &data, &whole, (0, 0), true);
-        let there = there.unwrap();
-        let back = in_sections(&share, &key, &iv, Direction::Decrypt, &there, &whole, (0, 0), true);
-        prop_assert_eq!(back.unwrap(), data);
+        let run = |direction, data: &[u8]| {
+            in_sections(engine, &share, &key, &iv, direction, data, &whole, (0, 0), true).unwrap()
+        };
+        let there = run(Direction::Encrypt, &data);
+        prop_assert_eq!(run(Direction::Decrypt, &there), data);
     }
 
     #[test]
     fn a_section_far_into_a_data_unit_starts_with_the_right_tweak(
-        m: [u8; 32], blob in blob(), iv: [u8; 16], skipped in 0usize..70_000,
+        engine in engine(), m: [u8; 32], blob in blob(), iv: [u8; 16], skipped in 0usize..70_000,
     ) {
         let (share, check) = armed(&m, &[9; 32]);
         let key = XtsKey::new::<Hash>(check, &blob).unwrap();
         let mut unit = vec![0u8; 16 * (skipped + 3)];
         let mut out = [0u8; 48];
         let src = unit[16 * skipped..].as_ptr();
+        let (block, dst) = (skipped as u64, out.as_mut_ptr());
         // SAFETY: nobody else uses the share; both ranges are 48 bytes and disjoint.
-        unsafe {
-            xts(Direction::Encrypt, &share, &key, &iv, skipped as u64, out.as_mut_ptr(), src, 48)
-        }
-        .unwrap();
+        unsafe { xts(engine, Direction::Encrypt, &share, &key, &iv, block, dst, src, 48) }.unwrap();
         common::xts(&m, &blob, &iv, Direction::Encrypt, &mut unit);
         prop_assert_eq!(&out[..], &unit[16 * skipped..]);
     }
@@ -136,8 +153,12 @@ fn every_split_of_a_data_unit_gives_the_same_bytes() {
         let key = XtsKey::new::<Hash>(check, blob).unwrap();
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let expected = reference(&m, blob, &iv, direction, &data);
-            for first in 1..=35 {
+            for (engine, first) in engines()
+                .into_iter()
+                .flat_map(|e| (1..=35).map(move |n| (e, n)))
+            {
                 let got = in_sections(
+                    engine,
                     &share,
                     &key,
                     &iv,
@@ -147,7 +168,11 @@ fn every_split_of_a_data_unit_gives_the_same_bytes() {
                     (0, 0),
                     false,
                 );
-                assert_eq!(got.unwrap(), expected, "split after {first} blocks");
+                assert_eq!(
+                    got.unwrap(),
+                    expected,
+                    "{engine:?}, split after {first} blocks"
+                );
             }
         }
     }
@@ -163,9 +188,13 @@ fn every_length_of_a_section_gives_the_right_bytes() {
         let key = XtsKey::new::<Hash>(check, blob).unwrap();
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let expected = reference(&m, blob, &iv, direction, &data);
-            for blocks in 1..=256 {
+            for (engine, blocks) in engines()
+                .into_iter()
+                .flat_map(|e| (1..=256).map(move |n| (e, n)))
+            {
                 let len = 16 * blocks;
                 let got = in_sections(
+                    engine,
                     &share,
                     &key,
                     &iv,
@@ -175,7 +204,7 @@ fn every_length_of_a_section_gives_the_right_bytes() {
                     (1, 3),
                     blocks % 2 == 0,
                 );
-                assert_eq!(got.unwrap(), expected[..len], "{len} bytes");
+                assert_eq!(got.unwrap(), expected[..len], "{engine:?}, {len} bytes");
             }
         }
     }
@@ -183,15 +212,17 @@ fn every_length_of_a_section_gives_the_right_bytes() {
 
 /// What happens to a destination when the registers do not hold the key's M.
 fn refused(share: &Share, key: &XtsKey) {
-    for direction in [Direction::Encrypt, Direction::Decrypt] {
-        for len in [16, 112, 128, 144, 512, 4096] {
-            let mut out = vec![0x77u8; len + 64];
-            let src = vec![1u8; len];
-            let dst = out[32..].as_mut_ptr();
-            // SAFETY: nobody else uses the share; both ranges are `len` bytes and disjoint.
-            let r = unsafe { xts(direction, share, key, &[0; 16], 5, dst, src.as_ptr(), len) };
-            assert_eq!(r, Err(NotHeld));
-            assert!(out.iter().all(|b| *b == 0x77), "the destination changed");
+    for engine in engines() {
+        for direction in [Direction::Encrypt, Direction::Decrypt] {
+            for len in [16, 112, 128, 144, 512, 4096] {
+                let mut out = vec![0x77u8; len + 64];
+                let data = vec![1u8; len];
+                let (dst, src) = (out[32..].as_mut_ptr(), data.as_ptr());
+                // SAFETY: nobody else uses the share; both ranges are `len` bytes and disjoint.
+                let r = unsafe { xts(engine, direction, share, key, &[0; 16], 5, dst, src, len) };
+                assert_eq!(r, Err(NotHeld));
+                assert!(out.iter().all(|b| *b == 0x77), "the destination changed");
+            }
         }
     }
 }
@@ -209,22 +240,27 @@ fn without_the_key_in_the_registers_no_byte_is_written() {
             refused(&share, &key);
         }
         share.set_registers(&registers);
-        let mut out = [0u8; 16];
-        // The control: with the right registers the same call works.
-        // SAFETY: nobody else uses the share; both ranges are 16 bytes and disjoint.
-        unsafe {
-            xts(
-                Direction::Encrypt,
-                &share,
-                &key,
-                &[0; 16],
-                5,
-                out.as_mut_ptr(),
-                [1; 16].as_ptr(),
-                16,
-            )
+        for engine in engines() {
+            let mut out = [0u8; 16];
+            let (dst, src) = (out.as_mut_ptr(), [1; 16]);
+            let src = src.as_ptr();
+            // The control: with the right registers the same call works.
+            // SAFETY: nobody else uses the share; both ranges are 16 bytes and disjoint.
+            unsafe {
+                xts(
+                    engine,
+                    Direction::Encrypt,
+                    &share,
+                    &key,
+                    &[0; 16],
+                    5,
+                    dst,
+                    src,
+                    16,
+                )
+            }
+            .unwrap();
         }
-        .unwrap();
         share.erase();
         refused(&share, &key);
     }
@@ -251,9 +287,23 @@ fn a_length_outside_of_the_contract_writes_nothing() {
     let mut buffer = vec![0x55u8; 3 * SECTION_MAX];
     let p = buffer.as_mut_ptr();
     for len in [0, 1, 15, 17, 4095, SECTION_MAX + 16, 2 * SECTION_MAX] {
-        // SAFETY: nobody else uses the share; the buffer is longer than all of these.
-        let r = unsafe { xts(Direction::Encrypt, &share, &key, &[0; 16], 0, p, p, len) };
-        assert_eq!(r, Err(NotHeld), "{len} bytes");
+        for engine in engines() {
+            // SAFETY: nobody else uses the share; the buffer is longer than all of these.
+            let r = unsafe {
+                xts(
+                    engine,
+                    Direction::Encrypt,
+                    &share,
+                    &key,
+                    &[0; 16],
+                    0,
+                    p,
+                    p,
+                    len,
+                )
+            };
+            assert_eq!(r, Err(NotHeld), "{len} bytes");
+        }
     }
     assert!(buffer.iter().all(|b| *b == 0x55));
 }

@@ -100,8 +100,43 @@ pub struct Contract {
     pub on_failure: u32,
 }
 
-/// Prefixes of the variants' symbols. A new variant adds one; its routines have the same contracts.
-pub const VARIANTS: &[&str] = &["tresor_aesni_"];
+/// A variant of the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    /// What its symbols begin with.
+    pub prefix: &'static str,
+    /// Whether it has all routines, or those for the data only.
+    pub whole: bool,
+}
+
+const fn data_only(prefix: &'static str) -> Variant {
+    Variant {
+        prefix,
+        whole: false,
+    }
+}
+
+/// All variants; their routines have the same contracts. One whose prefix begins with another's comes
+/// before that one.
+pub const VARIANTS: &[Variant] = &[
+    data_only("tresor_aesni_avx_"),
+    data_only("tresor_vaes_avx2_"),
+    data_only("tresor_vaes_avx512_"),
+    Variant {
+        prefix: "tresor_aesni_",
+        whole: true,
+    },
+];
+
+impl Variant {
+    /// The contracts that it must have a routine for.
+    pub fn contracts(&self) -> impl Iterator<Item = &'static Contract> {
+        let whole = self.whole;
+        CONTRACTS
+            .iter()
+            .filter(move |c| whole || c.scheme.is_some())
+    }
+}
 
 /// Effects 0 to 3: debug register n has been written.
 pub const REGISTERS: u32 = 0xf;
@@ -426,8 +461,10 @@ pub fn effects(bits: u32) -> String {
     named.join(", ")
 }
 
-/// The contract of the routine that a symbol names.
+/// The contract of the routine that a symbol names, and no contract if its variant has no such one.
 pub fn of(symbol: &str) -> Option<&'static Contract> {
-    let routine = VARIANTS.iter().find_map(|v| symbol.strip_prefix(v))?;
-    CONTRACTS.iter().find(|c| c.routine == routine)
+    let (variant, routine) = VARIANTS
+        .iter()
+        .find_map(|v| Some((v, symbol.strip_prefix(v.prefix)?)))?;
+    variant.contracts().find(|c| c.routine == routine)
 }

@@ -9,7 +9,7 @@ use crate::contract::{effects, Argument};
 use crate::finding::{Finding, Rule, Walked};
 use crate::image::Symbol;
 use crate::lane::Lane;
-use crate::state::{Flags, General, State, LANES};
+use crate::state::{Flags, General, Mask, State, LANES};
 use crate::step::{Context, Step, RAX};
 use iced_x86::{FlowControl, Formatter, GasFormatter, Instruction, Mnemonic, OpAccess};
 
@@ -92,9 +92,10 @@ impl<'a> Walk<'a> {
         State {
             general,
             vectors: [[Lane::Public; LANES]; 32],
-            masks: [false; 8],
+            masks: [Mask::Public; 8],
             flags: Flags::Public,
             left: 16,
+            most: u64::MAX,
             checked: false,
             registers_written: false,
             written: 0,
@@ -220,7 +221,7 @@ impl<'a> Walk<'a> {
             }
         }
         for (n, mask) in state.masks.iter().enumerate() {
-            if *mask {
+            if *mask == Mask::Secret {
                 self.find(
                     Rule::Wiped,
                     at,
@@ -263,6 +264,11 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Whether the way is the one for "above", of `ja` and `jbe`.
+fn jumped_above(instruction: &Instruction, jumped: bool) -> bool {
+    jumped == (instruction.mnemonic() == Mnemonic::Ja)
+}
+
 /// What more is known on the way from a branch to `next`.
 fn along(instruction: &Instruction, next: u64, after: &State) -> State {
     let mut state = after.clone();
@@ -271,6 +277,16 @@ fn along(instruction: &Instruction, next: u64, after: &State) -> State {
         return state;
     }
     let jumped = next == taken;
+    // At least so many bytes are left if there are more than `n`: their number is a multiple of 16.
+    let more = |n: u64| n.saturating_add(16) / 16 * 16;
+    // For `n` of comparing: "above" or not.
+    if let Flags::LengthAgainst(n) = state.flags {
+        match (instruction.mnemonic(), jumped_above(instruction, jumped)) {
+            (Mnemonic::Ja | Mnemonic::Jbe, true) => state.left = state.left.max(more(n)),
+            (Mnemonic::Ja | Mnemonic::Jbe, false) => state.most = state.most.min(n),
+            _ => {}
+        }
+    }
     // Whether, on this way, the flags say "equal", and whether they say "below".
     let (equal, below) = match instruction.mnemonic() {
         Mnemonic::Je => (Some(jumped), None),
@@ -282,6 +298,9 @@ fn along(instruction: &Instruction, next: u64, after: &State) -> State {
     match (state.flags, equal, below) {
         (Flags::Check, Some(true), _) => state.checked = true,
         (Flags::LengthAgainst(n), _, Some(false)) => state.left = state.left.max(n),
+        (Flags::LengthAgainst(n), _, Some(true)) => {
+            state.most = state.most.min(n.saturating_sub(1));
+        }
         // The length is a multiple of 16, and stays one.
         (Flags::LengthLeft, Some(false), _) => state.left = state.left.max(16),
         _ => {}

@@ -7,7 +7,7 @@ use iced_x86::OpKind;
 use crate::contract::Argument;
 use crate::finding::Rule;
 use crate::lane::Atoms;
-use crate::state::{Flags, General};
+use crate::state::{Flags, General, Mask, OfLength};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -56,7 +56,8 @@ impl Step<'_> {
         } else {
             // A second register with the length would not see it change.
             let value = match self.read_general(1) {
-                General::Length => General::Public,
+                General::Length => General::OfLength(OfLength::Copy),
+                General::LengthLess(_) => General::Public,
                 value => value,
             };
             self.write_general(0, value);
@@ -65,7 +66,16 @@ impl Step<'_> {
 
     pub(crate) fn add(&mut self) {
         let immediate = self.immediate(1);
-        let sum = match (self.read_general(0), immediate) {
+        let whole = self.instruction.op0_register().is_gpr64();
+        let old = self.read_general(0);
+        if let (General::LengthLess(n), Some(m), true) = (old, immediate, whole) {
+            if n == m {
+                self.write_general(0, General::Length);
+                self.state.flags = Flags::LengthLeft;
+                return;
+            }
+        }
+        let sum = match (old, immediate) {
             (General::Pointer { argument, offset }, Some(n)) => offset
                 .checked_add(n as i64)
                 .map(|offset| General::Pointer { argument, offset }),
@@ -76,31 +86,134 @@ impl Step<'_> {
         self.set_flags(mixed);
     }
 
-    /// Taking from the length moves what pointers to text are counted from.
+    /// Takes `n` bytes, which are left, from the text: pointers are counted from behind them, and
+    /// what was made of the length is the length's no more.
+    fn consume(&mut self, n: u64) {
+        self.state.left -= n;
+        self.state.most = self.state.most.saturating_sub(n);
+        for register in &mut self.state.general {
+            match register {
+                General::Pointer { argument, offset } => {
+                    let text = matches!(
+                        self.context.contract.arguments[*argument],
+                        Argument::Source | Argument::Destination
+                    );
+                    if text {
+                        *offset -= n as i64;
+                    }
+                }
+                General::OfLength(_) => *register = General::Public,
+                _ => {}
+            }
+        }
+        for mask in &mut self.state.masks {
+            if let Mask::Text(_) = mask {
+                *mask = Mask::Public;
+            }
+        }
+    }
+
+    /// Taking from the length moves what pointers to text are counted from; but if more may be taken
+    /// than there is, only once it is known that it was there.
     pub(crate) fn subtract(&mut self) {
         let immediate = self.immediate(1);
         let mixed = self.mixed_operands();
         let whole = self.instruction.op0_register().is_gpr64();
-        if let (General::Length, Some(n), true) = (self.read_general(0), immediate, whole) {
-            if n <= self.state.left && n % 16 == 0 {
-                self.state.left -= n;
-                for register in &mut self.state.general {
-                    if let General::Pointer { argument, offset } = register {
-                        let text = matches!(
-                            self.context.contract.arguments[*argument],
-                            Argument::Source | Argument::Destination
-                        );
-                        if text {
-                            *offset -= n as i64;
-                        }
-                    }
-                }
+        let (old, left) = (self.read_general(0), self.state.left);
+        let sizes = |n: u64| n % 16 == 0 && n <= u64::from(u16::MAX);
+        match (old, immediate, whole) {
+            (General::Length, Some(n), true) if n <= left && n % 16 == 0 => {
+                self.consume(n);
                 self.state.flags = Flags::LengthLeft;
-                return;
+            }
+            (General::Length, Some(n), true) if sizes(n) => {
+                self.write_general(0, General::LengthLess(n));
+                self.state.flags = Flags::LengthAgainst(n);
+            }
+            (General::LengthLess(taken), Some(n), true) if taken <= left && sizes(n) => {
+                self.consume(taken);
+                self.write_general(0, General::LengthLess(n));
+                self.state.flags = Flags::LengthAgainst(n);
+            }
+            _ => {
+                self.write_general(0, mixed);
+                self.set_flags(mixed);
             }
         }
-        self.write_general(0, mixed);
-        self.set_flags(mixed);
+    }
+
+    /// Testing a register for zero with itself; else something public, or secret.
+    pub(crate) fn test(&mut self) {
+        let same = self.instruction.op_kind(1) == OpKind::Register
+            && self.instruction.op0_register() == self.instruction.op1_register()
+            && self.instruction.op0_register().is_gpr64();
+        self.state.flags = match self.read_general(0) {
+            General::Length if same => Flags::LengthLeft,
+            General::LengthLess(taken) if same && taken <= self.state.left => {
+                self.consume(taken);
+                self.write_general(0, General::Length);
+                Flags::LengthLeft
+            }
+            _ => self.flags_of_operands(),
+        };
+    }
+
+    pub(crate) fn decrement(&mut self) {
+        let whole = self.instruction.op0_register().is_gpr64();
+        let value = match self.read_general(0) {
+            General::OfLength(OfLength::BitBehind) if whole => General::OfLength(OfLength::Mask(0)),
+            _ => self.mixed_operands(),
+        };
+        self.write_general(0, value);
+        self.set_flags(value);
+    }
+
+    pub(crate) fn shift_right(&mut self) {
+        let whole = self.instruction.op0_register().is_gpr64();
+        let value = match (self.read_general(0), self.immediate(1)) {
+            (General::OfLength(OfLength::Copy), Some(3)) if whole => {
+                General::OfLength(OfLength::Quadwords)
+            }
+            (General::OfLength(OfLength::Mask(n)), Some(8)) if whole && n < 8 => {
+                General::OfLength(OfLength::Mask(n + 1))
+            }
+            _ => self.mixed_operands(),
+        };
+        self.write_general(0, value);
+        self.set_flags(value);
+    }
+
+    /// `bts` takes the bit's number modulo 64: it is the length's only if the length is below 512.
+    pub(crate) fn set_bit(&mut self) {
+        if self.operand_is_memory(0) {
+            return self.fault(Rule::Stores, "a bit is set in memory");
+        }
+        let whole = self.instruction.op0_register().is_gpr64();
+        let value = match (self.read_general(0), self.read_general(1)) {
+            (General::Number(0), General::OfLength(OfLength::Quadwords))
+                if whole && self.state.most < 512 =>
+            {
+                General::OfLength(OfLength::BitBehind)
+            }
+            _ => self.mixed_operands(),
+        };
+        self.write_general(0, value);
+        self.set_flags(value);
+    }
+
+    pub(crate) fn move_mask(&mut self) {
+        let (to, from) = (
+            self.instruction.op_register(0),
+            self.instruction.op_register(1),
+        );
+        if !to.is_k() || !from.is_gpr64() {
+            return self.unknown("moves a mask other than from a general register");
+        }
+        self.state.masks[to.number()] = match self.read_general(1) {
+            General::OfLength(OfLength::Mask(n)) => Mask::Text(n),
+            value if value.is_secret() => Mask::Secret,
+            _ => Mask::Public,
+        };
     }
 
     pub(crate) fn xor(&mut self) {

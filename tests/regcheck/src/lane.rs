@@ -15,6 +15,8 @@
 
 use std::fmt;
 
+use crate::tweak::Parts;
+
 /// A set of 16-byte secrets, as bits.
 pub type Atoms = u16;
 
@@ -134,6 +136,10 @@ pub enum Lane {
     TweakMoved,
     /// [`Lane::TweakMoved`] masked with a constant: the carries of a doubling.
     TweakCarry,
+    /// The xor of parts of a tweak, which are shifts of it.
+    TweakParts(Parts),
+    /// A tweak xor round-key material of these atoms: goes in with the last round.
+    LastKey(Atoms),
     /// A finished block of output.
     Output,
     /// A secret of which nothing else is known.
@@ -180,6 +186,12 @@ impl fmt::Display for Lane {
             Lane::TweakDoubled | Lane::TweakMoved | Lane::TweakCarry => {
                 out.write_str("a part of a tweak")
             }
+            Lane::TweakParts(_) => out.write_str("a part of a tweak"),
+            Lane::LastKey(atoms) => write!(
+                out,
+                "a tweak xor round-key material of {}",
+                names(*atoms, ", ")
+            ),
             Lane::Output => out.write_str("a finished block"),
             Lane::Secret => out.write_str("a secret of unknown kind"),
         }
@@ -280,6 +292,8 @@ impl Lane {
             }
             (TweakDoubled, TweakCarry) => Tweak,
             (TweakSum, Tweak) => TweakSum,
+            (Linear(a) | Key(a), Tweak | TweakSum) => LastKey(a),
+            (TweakParts(a), TweakParts(b)) => a.with(b)?,
             (CheckValue, Expected) => CheckDifference,
             (a, b) if a.is_public() && b.is_public() => Public,
             _ => return None,
@@ -297,6 +311,11 @@ impl Lane {
     /// One round of AES on `self` with `key`.
     pub fn round(self, key: Self, way: Way, last: bool, scheme: Option<&Scheme>) -> Self {
         if let Lane::Block(b) = self {
+            // The tweak behind the last round may come with the round key.
+            if let (Lane::LastKey(roots), Origin::Data, true) = (key, b.origin, last) {
+                let block = self.round(Lane::Key(roots), way, last, scheme);
+                return block.xor(Lane::Tweak, scheme);
+            }
             let (Some(roots), Some(rounds)) = (key.roots(), b.rounds.checked_add(1)) else {
                 return Lane::Secret;
             };

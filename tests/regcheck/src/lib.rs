@@ -4,7 +4,7 @@
 //! by abstract interpretation of every path (see [`lane`] for what is known of a register, [`Rule`]
 //! for what must hold, `docs/evidence.md` for what this can and cannot see).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 pub mod contract;
 pub mod finding;
@@ -18,13 +18,14 @@ pub mod placement;
 pub mod state;
 pub mod step;
 pub mod table;
+pub mod tweak;
 mod vectors;
 pub mod windows;
 
 pub use finding::{Finding, Report, Rule, Walked};
 pub use image::BadFile;
 
-use contract::{Contract, CONTRACTS, VARIANTS};
+use contract::VARIANTS;
 use image::{Image, Symbol};
 use step::Context;
 use windows::Windows;
@@ -43,7 +44,7 @@ pub fn check(bytes: &[u8]) -> Result<Report, BadFile> {
     let mut routines: Vec<&Symbol> = image
         .symbols
         .iter()
-        .filter(|s| VARIANTS.iter().any(|v| s.name.starts_with(v)))
+        .filter(|s| VARIANTS.iter().any(|v| s.name.starts_with(v.prefix)))
         .collect();
     routines.sort_by_key(|s| (s.section, s.address));
     if routines.is_empty() {
@@ -91,23 +92,23 @@ pub fn check(bytes: &[u8]) -> Result<Report, BadFile> {
     Ok(report)
 }
 
-/// Every routine has a contract, and every contract exactly one routine of each variant.
+/// Every routine has a contract, and every contract of each variant exactly one routine.
 fn contracts(routines: &[&Symbol], findings: &mut Vec<Finding>) {
-    let mut missing: BTreeMap<&str, &Contract> = CONTRACTS.iter().map(|c| (c.routine, c)).collect();
+    let mut missing: BTreeSet<String> = VARIANTS
+        .iter()
+        .flat_map(|v| v.contracts().map(|c| format!("{}{}", v.prefix, c.routine)))
+        .collect();
     for symbol in routines {
-        match contract::of(&symbol.name) {
-            None => findings.push(Finding {
+        if contract::of(&symbol.name).is_none() {
+            findings.push(Finding {
                 address: symbol.address,
                 ..about(&symbol.name, "no contract says what this routine may do")
-            }),
-            Some(contract) => {
-                if missing.remove(contract.routine).is_none() {
-                    findings.push(about(&symbol.name, "two routines of this name"));
-                }
-            }
+            });
+        } else if !missing.remove(&symbol.name) {
+            findings.push(about(&symbol.name, "two routines of this name"));
         }
     }
-    for routine in missing.keys() {
+    for routine in &missing {
         findings.push(about(routine, "this routine is missing, or has no symbol"));
     }
 }

@@ -2,14 +2,14 @@
 
 //! Loads and stores: where an operand in memory lies, and what the contract says of that place.
 
-use iced_x86::Register;
+use iced_x86::{Mnemonic, OpKind, Register};
 use object::elf;
 
 use crate::contract::{Argument, How, Piece, StoreRule};
 use crate::finding::Rule;
 use crate::image::Target;
 use crate::lane::{Block, Lane, Origin};
-use crate::state::{General, Vector, LANES};
+use crate::state::{General, Mask, Vector, LANES};
 use crate::step::{general, Step};
 
 /// A place in memory that is known well enough.
@@ -118,6 +118,39 @@ impl Step<'_> {
         }
     }
 
+    /// Whether the mask, the place and the width make the instruction touch no byte but such of the
+    /// text: the quadwords of vector `n` that are there, under the mask of these.
+    fn text_under_mask(&self, place: Place) -> bool {
+        let instruction = self.instruction;
+        let Some(Mask::Text(n)) = self.mask() else {
+            return false;
+        };
+        let Some((argument, offset)) = place.argument() else {
+            return false;
+        };
+        let text = matches!(
+            self.context.contract.arguments[argument],
+            Argument::Source | Argument::Destination
+        );
+        let quadwords = instruction.mnemonic() == Mnemonic::Vmovdqu64;
+        let whole = instruction.memory_size().size() == 64;
+        text && quadwords && whole && offset == 64 * i64::from(n)
+    }
+
+    fn mask(&self) -> Option<Mask> {
+        let mask = self.instruction.op_mask();
+        (mask != Register::None).then(|| self.state.masks[mask.number()])
+    }
+
+    /// Whether this is a load of text under the mask of what is there of it, and zeroes the rest.
+    pub(crate) fn masked_text(&mut self) -> bool {
+        if !self.instruction.zeroing_masking() || self.instruction.op1_kind() != OpKind::Memory {
+            return false;
+        }
+        let place = self.place();
+        place.is_some_and(|place| self.text_under_mask(place))
+    }
+
     /// The lane that 16 bytes at `place` (of which `len` are read) hold.
     fn load(&mut self, place: Place, len: u64) -> Lane {
         match place {
@@ -203,6 +236,14 @@ impl Step<'_> {
         let Some(place) = self.place() else {
             return [Lane::Secret; LANES];
         };
+        if self.masked_text() {
+            // Blocks are there or not as a whole; one that is not is zero, and may stand in for one.
+            if let Some((argument, _)) = place.argument() {
+                if let Argument::Source = self.context.contract.arguments[argument] {
+                    return [Lane::Block(Block::new(Origin::Data)); LANES];
+                }
+            }
+        }
         let size = self.instruction.memory_size().size() as u64;
         if self.instruction.is_broadcast() || size < 16 {
             let public = self.load(place, size).is_public();
@@ -321,8 +362,16 @@ impl Step<'_> {
 
     /// Stores the first `lanes` lanes of a vector.
     pub(crate) fn store_vector(&mut self, lanes: usize, value: Vector) {
-        if self.instruction.op_mask() != Register::None {
-            return self.fault(Rule::Stores, "a masked store");
+        let masked = self.instruction.op_mask() != Register::None;
+        if masked
+            && !self
+                .place()
+                .is_some_and(|place| self.text_under_mask(place))
+        {
+            return self.fault(
+                Rule::Stores,
+                "a masked store whose mask is not that of the text which is left there",
+            );
         }
         if (self.instruction.memory_size().size()) != 16 * lanes {
             return self.fault(Rule::Stores, "a store of a part of a vector");
@@ -333,7 +382,9 @@ impl Step<'_> {
         for (i, lane) in value.into_iter().enumerate().take(lanes) {
             let offset = offset.saturating_add_unsigned(16 * i as u64);
             if let Argument::Destination = self.context.contract.arguments[argument] {
-                self.text(offset, 16);
+                if !masked {
+                    self.text(offset, 16);
+                }
                 self.before_check(true);
                 if lane != Lane::Output {
                     self.fault(

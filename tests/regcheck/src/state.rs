@@ -21,6 +21,10 @@ pub enum General {
     },
     /// The bytes of text that are left.
     Length,
+    /// The bytes of text that are left, less this number: perhaps below zero.
+    LengthLess(u64),
+    /// A copy of [`General::Length`], or what was made of it; gone when the length changes.
+    OfLength(OfLength),
     /// A quadword of [`Lane::Linear`].
     Word {
         /// The atoms whose xor the lane is.
@@ -29,6 +33,31 @@ pub enum General {
         half: u8,
     },
     /// A secret of which nothing else is known.
+    Secret,
+}
+
+/// What masks are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfLength {
+    /// The length.
+    Copy,
+    /// Its quadwords.
+    Quadwords,
+    /// The bit behind those of its quadwords, which are less than 64.
+    BitBehind,
+    /// A bit for each of its quadwords, which are less than 64, without those of the first so many
+    /// vectors of eight.
+    Mask(u8),
+}
+
+/// What is known of a mask register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// Something public.
+    Public,
+    /// [`OfLength::Mask`].
+    Text(u8),
+    /// A secret.
     Secret,
 }
 
@@ -87,12 +116,14 @@ pub struct State {
     pub general: [General; 16],
     /// zmm0 to zmm31.
     pub vectors: [Vector; 32],
-    /// k0 to k7: whether they hold a secret.
-    pub masks: [bool; 8],
+    /// k0 to k7.
+    pub masks: [Mask; 8],
     /// The flags.
     pub flags: Flags,
     /// At least this many bytes of text are left.
     pub left: u64,
+    /// At most this many bytes of text are left.
+    pub most: u64,
     /// The check value has matched.
     pub checked: bool,
     /// Some debug register has been written.
@@ -116,10 +147,15 @@ impl State {
             }
         }
         for (a, b) in self.masks.iter_mut().zip(other.masks) {
-            *a |= b;
+            *a = match (*a, b) {
+                (a, b) if a == b => a,
+                (Mask::Secret, _) | (_, Mask::Secret) => Mask::Secret,
+                _ => Mask::Public,
+            };
         }
         self.flags = self.flags.join(other.flags);
         self.left = self.left.min(other.left);
+        self.most = self.most.max(other.most);
         self.checked &= other.checked;
         self.registers_written |= other.registers_written;
         self.written |= other.written;
@@ -134,6 +170,6 @@ impl State {
             .filter(|v| v.iter().any(|lane| !lane.is_public()))
             .count()
             + self.general.iter().filter(|g| g.is_secret()).count()
-            + self.masks.iter().filter(|m| **m).count()
+            + self.masks.iter().filter(|m| **m == Mask::Secret).count()
     }
 }

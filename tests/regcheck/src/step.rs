@@ -2,13 +2,15 @@
 
 //! What one instruction does to the state, and which rules it breaks.
 
-use iced_x86::{EncodingKind, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
+use iced_x86::{
+    EncodingKind, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register,
+};
 
 use crate::contract::{Argument, Contract};
 use crate::finding::Rule;
 use crate::image::Image;
 use crate::lane::Lane;
-use crate::state::{Flags, General, State, Vector, LANES};
+use crate::state::{Flags, General, Mask, State, Vector, LANES};
 use crate::table::{op, Op};
 use crate::vectors;
 use crate::windows::Windows;
@@ -92,7 +94,7 @@ impl<'a> Step<'a> {
             } else if register.is_zmm() || register.is_vector_register() {
                 self.state.vectors[register.number()] = [Lane::Secret; LANES];
             } else if register.is_k() {
-                self.state.masks[register.number()] = true;
+                self.state.masks[register.number()] = Mask::Secret;
             }
         }
         self.state.flags = Flags::Secret;
@@ -164,7 +166,9 @@ impl<'a> Step<'a> {
         if self.instruction.has_rep_prefix() || self.instruction.has_repne_prefix() {
             self.fault(Rule::Instructions, "a repeat prefix");
         }
-        if self.instruction.segment_prefix() != Register::None {
+        // Padding has one, and touches no memory.
+        let padding = self.instruction.mnemonic() == Mnemonic::Nop;
+        if self.instruction.segment_prefix() != Register::None && !padding {
             self.fault(Rule::Stores, "a segment override");
         }
     }
@@ -187,6 +191,10 @@ impl<'a> Step<'a> {
             Op::Move => self.general_move(),
             Op::Add => self.add(),
             Op::Subtract => self.subtract(),
+            Op::Decrement => self.decrement(),
+            Op::ShiftRight => self.shift_right(),
+            Op::SetBit => self.set_bit(),
+            Op::MoveMask => self.move_mask(),
             Op::Xor => self.xor(),
             Op::Combine => {
                 let value = self.mixed_operands();
@@ -200,7 +208,7 @@ impl<'a> Step<'a> {
                     _ => self.flags_of_operands(),
                 };
             }
-            Op::Test => self.state.flags = self.flags_of_operands(),
+            Op::Test => self.test(),
             _ => vectors::apply(self, op),
         }
     }
@@ -235,7 +243,12 @@ impl<'a> Step<'a> {
             Some(number) => {
                 // What was a pointer or a length of 64 bits is none of 32.
                 let value = match value {
-                    General::Pointer { .. } | General::Length if register.is_gpr32() => {
+                    General::Pointer { .. }
+                    | General::Length
+                    | General::LengthLess(_)
+                    | General::OfLength(_)
+                        if register.is_gpr32() =>
+                    {
                         General::Public
                     }
                     General::Word { .. } if register.is_gpr32() => General::Secret,
@@ -267,7 +280,7 @@ impl<'a> Step<'a> {
             return self.unknown("writes a register that is not followed");
         }
         let mask = self.instruction.op_mask();
-        if mask != Register::None && self.state.masks[mask.number()] {
+        if mask != Register::None && self.state.masks[mask.number()] == Mask::Secret {
             self.fault(Rule::Timing, "a mask register holds a secret");
         }
         let legacy = self.instruction.encoding() == EncodingKind::Legacy;
@@ -276,7 +289,7 @@ impl<'a> Step<'a> {
         for i in 0..LANES {
             if i >= lanes {
                 new[i] = if legacy { old[i] } else { Lane::Zero };
-            } else if mask != Register::None {
+            } else if mask != Register::None && !self.masked_text() {
                 let rest = if self.instruction.zeroing_masking() {
                     Lane::Zero
                 } else {

@@ -21,6 +21,14 @@ pub enum Op {
     Move,
     /// Destination := source added to it.
     Add,
+    /// Destination -= 1.
+    Decrement,
+    /// Destination := shifted right.
+    ShiftRight,
+    /// One bit of the destination := 1.
+    SetBit,
+    /// Mask register := general register.
+    MoveMask,
     /// Destination -= source.
     Subtract,
     /// Destination ^= source; zero if they are the same register.
@@ -47,8 +55,20 @@ pub enum Op {
     VectorAdd,
     /// Something of both.
     VectorMix,
+    /// Each part from one of both.
+    VectorBlend,
+    /// The destination and both, by a truth table.
+    VectorTernary,
+    /// The carry-less product of quadwords of both.
+    VectorMultiply,
+    /// The first of both, its parts chosen by the second or by an immediate.
+    VectorLookUp,
     /// The source, its bits moved.
     VectorMoved,
+    /// The first of both, or the source, shifted: by an immediate or by the second of both.
+    VectorShift(Shift),
+    /// Vector := the source's first bytes, each in a wider element.
+    VectorWiden,
     /// One round of AES.
     Round(Way, bool),
     /// InvMixColumns of the source.
@@ -61,12 +81,27 @@ pub enum Op {
     PutLane,
     /// Each lane := the one that the source is.
     SpreadLane,
+    /// Each lane := one of both's, by an immediate; VPERM2I128's immediate if true.
+    ChooseLanes(bool),
     /// All vectors := 0.
     ZeroAll,
     /// All vectors' lanes but the lowest := 0.
     ZeroUpper,
     /// Ends or forks the path.
     Branch,
+}
+
+/// A shift of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    /// Each quadword, to the left.
+    QuadsLeft,
+    /// Each quadword, to the right.
+    QuadsRight,
+    /// Each lane as a whole, to the left.
+    LanesLeft,
+    /// Each lane as a whole, to the right.
+    LanesRight,
 }
 
 /// The row of a mnemonic.
@@ -81,10 +116,14 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Add => Op::Add,
         M::Sub => Op::Subtract,
         M::Xor => Op::Xor,
-        M::And | M::Or | M::Shl | M::Shr | M::Shld | M::Shrd => Op::Combine,
+        M::And | M::Or | M::Shl | M::Shld | M::Shrd => Op::Combine,
+        M::Dec => Op::Decrement,
+        M::Shr => Op::ShiftRight,
+        M::Bts => Op::SetBit,
+        M::Kmovq => Op::MoveMask,
         M::Cmp => Op::Compare,
         M::Test => Op::Test,
-        M::Jmp | M::Jb | M::Jae | M::Je | M::Jne => Op::Branch,
+        M::Jmp | M::Jb | M::Jae | M::Jbe | M::Ja | M::Je | M::Jne => Op::Branch,
 
         M::Movdqa | M::Movdqu | M::Vmovdqa | M::Vmovdqu => Op::VectorMove,
         M::Vmovdqa64 | M::Vmovdqu8 | M::Vmovdqu64 => Op::VectorMove,
@@ -95,16 +134,27 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Pand | M::Vpand | M::Vpandd | M::Vpandq => Op::VectorAnd,
         M::Paddq | M::Vpaddq => Op::VectorAdd,
         M::Shufps | M::Vshufps | M::Pshufb | M::Vpshufb => Op::VectorMix,
-        M::Pshufd | M::Vpshufd | M::Psrad | M::Vpsrad | M::Psllq | M::Vpsllq => Op::VectorMoved,
+        M::Pshufd | M::Vpshufd | M::Psrad | M::Vpsrad => Op::VectorMoved,
+        M::Psllq | M::Vpsllq | M::Vpsllvq => Op::VectorShift(Shift::QuadsLeft),
+        M::Psrlq | M::Vpsrlq | M::Vpsrlvq => Op::VectorShift(Shift::QuadsRight),
+        M::Pslldq | M::Vpslldq => Op::VectorShift(Shift::LanesLeft),
+        M::Psrldq | M::Vpsrldq => Op::VectorShift(Shift::LanesRight),
+        M::Vpblendw | M::Vpblendd => Op::VectorBlend,
+        M::Vpternlogd | M::Vpternlogq => Op::VectorTernary,
+        M::Vpclmulqdq => Op::VectorMultiply,
+        M::Vpermilps => Op::VectorLookUp,
+        M::Vpmovzxbq => Op::VectorWiden,
         M::Aesenc | M::Vaesenc => Op::Round(ENC, false),
         M::Aesenclast | M::Vaesenclast => Op::Round(ENC, true),
         M::Aesdec | M::Vaesdec => Op::Round(DEC, false),
         M::Aesdeclast | M::Vaesdeclast => Op::Round(DEC, true),
         M::Aesimc | M::Vaesimc => Op::InverseMix,
         M::Ptest | M::Vptest => Op::VectorTest,
-        M::Vextracti128 | M::Vextracti32x4 | M::Vextracti64x4 => Op::TakeLane,
-        M::Vinserti128 | M::Vinserti32x4 | M::Vinserti64x4 => Op::PutLane,
+        M::Vextracti128 | M::Vextractf128 | M::Vextracti32x4 | M::Vextracti64x4 => Op::TakeLane,
+        M::Vinserti128 | M::Vinsertf128 | M::Vinserti32x4 | M::Vinserti64x4 => Op::PutLane,
         M::Vbroadcasti128 | M::Vbroadcasti32x4 => Op::SpreadLane,
+        M::Vperm2i128 => Op::ChooseLanes(true),
+        M::Vshufi32x4 => Op::ChooseLanes(false),
         M::Vzeroall => Op::ZeroAll,
         M::Vzeroupper => Op::ZeroUpper,
         _ => return None,

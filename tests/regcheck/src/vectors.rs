@@ -2,7 +2,7 @@
 
 //! Instructions on vector registers.
 
-use iced_x86::{OpKind, Register};
+use iced_x86::{Mnemonic, OpKind, Register};
 
 use crate::finding::Rule;
 use crate::lane::Lane;
@@ -110,13 +110,85 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
         }
         Op::VectorMoved => {
             let value = step.vector(second, lanes);
-            step.write_vector(0, lanes, value.map(Lane::moved));
+            let swap = matches!(
+                step.instruction.mnemonic(),
+                Mnemonic::Pshufd | Mnemonic::Vpshufd
+            ) && step.immediate(second + 1) == Some(0x4e);
+            step.write_vector(
+                0,
+                lanes,
+                value.map(|lane| match lane {
+                    Lane::TweakParts(parts) if swap => parts.swapped(),
+                    lane => lane.moved(),
+                }),
+            );
         }
         Op::Round(way, last) => {
             let state = step.vector(first, lanes);
             let key = step.vector(second, lanes);
             let value = zip(state, key, |s, k| s.round(k, way, last, scheme.as_ref()));
             step.write_vector(0, lanes, value);
+        }
+        Op::VectorShift(shift) => {
+            let amount = step.immediate(step.instruction.op_count() - 1);
+            let value = match amount {
+                Some(_) => step.vector(second, lanes).map(|a| a.shifted(shift)),
+                // By amounts for each quadword, or one for all.
+                None => {
+                    let a = step.vector(first, lanes);
+                    let b = step.vector(second, lanes);
+                    let each = matches!(
+                        step.instruction.mnemonic(),
+                        Mnemonic::Vpsllvq | Mnemonic::Vpsrlvq
+                    );
+                    zip(a, b, |a, b| match a {
+                        a if each && b.is_public() => a.shifted(shift),
+                        a => a.mix(b),
+                    })
+                }
+            };
+            step.write_vector(0, lanes, value);
+        }
+        Op::VectorBlend => {
+            let a = step.vector(first, lanes);
+            let b = step.vector(second, lanes);
+            step.write_vector(0, lanes, zip(a, b, Lane::blend));
+        }
+        Op::VectorMultiply => {
+            let a = step.vector(first, lanes);
+            let b = step.vector(second, lanes);
+            step.write_vector(0, lanes, zip(a, b, Lane::reduced));
+        }
+        Op::VectorLookUp if step.immediate(step.instruction.op_count() - 1).is_some() => {
+            let value = step.vector(second, lanes);
+            step.write_vector(0, lanes, value.map(|lane| lane.mix(Lane::Zero)));
+        }
+        Op::VectorLookUp => {
+            let table = step.vector(first, lanes);
+            let by = step.vector(second, lanes);
+            step.write_vector(0, lanes, zip(table, by, Lane::looked_up));
+        }
+        Op::VectorTernary => {
+            let a = step.vector(0, lanes);
+            let b = step.vector(1, lanes);
+            let c = step.vector(2, lanes);
+            let mut value = a;
+            for (n, lane) in value.iter_mut().enumerate() {
+                *lane = match step.immediate(3) {
+                    // The xor of all three, in whatever order it is understood.
+                    Some(0x96) => [(a[n], b[n], c[n]), (a[n], c[n], b[n]), (b[n], c[n], a[n])]
+                        .into_iter()
+                        .map(|(a, b, c)| a.xor(b, scheme.as_ref()).xor(c, scheme.as_ref()))
+                        .find(|lane| *lane != Lane::Secret)
+                        .unwrap_or(Lane::Secret),
+                    _ => a[n].mix(b[n]).mix(c[n]),
+                };
+            }
+            step.write_vector(0, lanes, value);
+        }
+        Op::VectorWiden => {
+            let lane = step.vector(1, 1)[0].mix(Lane::Zero);
+            step.write_vector(0, lanes, [lane; LANES]);
         }
         Op::InverseMix => {
             let value = step.vector(second, lanes);
@@ -146,6 +218,33 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
         Op::SpreadLane => {
             let lane = step.vector(1, 1)[0];
             step.write_vector(0, lanes, [lane; LANES]);
+        }
+        Op::ChooseLanes(two) => {
+            let a = step.vector(first, lanes);
+            let b = step.vector(second, lanes);
+            let by = step.immediate(3).unwrap_or(0) as usize;
+            let mut value = [Lane::Zero; LANES];
+            for (n, lane) in value.iter_mut().enumerate().take(lanes) {
+                *lane = if two {
+                    // Four bits for each: which of a's and b's lanes, and whether zero instead.
+                    let by = by >> (4 * n);
+                    match by & 3 {
+                        _ if by & 8 != 0 => Lane::Zero,
+                        i @ 0..=1 => a[i],
+                        i => b[i - 2],
+                    }
+                } else {
+                    // One bit or two for each; the lower half of them from a, the upper from b.
+                    let bits = lanes / 2;
+                    let i = by >> (bits * n) & (lanes - 1);
+                    if n < lanes / 2 {
+                        a[i]
+                    } else {
+                        b[i]
+                    }
+                };
+            }
+            step.write_vector(0, lanes, value);
         }
         Op::ZeroAll => {
             for vector in &mut step.state.vectors[..16] {

@@ -24,7 +24,7 @@ const ORACLES: &[Oracle] = &[Secrets, Schedules, Log, Vmcore];
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "crash kernel after a panic",
-        short: true,
+        short: false,
         machine,
         oracles: ORACLES,
         body: Body::Run(panic),

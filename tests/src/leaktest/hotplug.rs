@@ -17,7 +17,7 @@ use crate::vmtest::hotplug::set_online;
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "CPU hotplug",
-    short: true,
+    short: false,
     machine: |usual| usual,
     oracles: &[Secrets, Schedules, Stores],
     body: Body::Run(hotplug),

@@ -8,15 +8,16 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 
 use super::bench::Bench;
+use super::cell::Oracle::{Schedules, Secrets, Stores};
 use super::ram::Holders;
-use super::{Body, Scenario, RAM};
+use super::{Body, Scenario};
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     name: "idle",
     short: true,
     machine: |usual| usual,
-    oracles: RAM,
+    oracles: &[Secrets, Schedules, Stores],
     body: Body::Run(idle),
 }];
 
@@ -29,5 +30,5 @@ fn idle(bench: &mut Bench) -> Result<()> {
     for (was, is) in before.iter().zip(&after) {
         ensure!(was.dr != is.dr, "CPU {} was not refreshed", is.cpu);
     }
-    Ok(())
+    bench.ask_stores()
 }

@@ -15,7 +15,7 @@ use crate::vmtest::logs::{print_registers, MARK};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "sysrq and WARN",
-        short: true,
+        short: false,
         machine: |usual| usual.append("log_buf_len=4M"),
         oracles: &[Secrets, Schedules, Stores, Log],
         body: Body::Run(|bench| prints(bench, warn_and_sysrq)),

@@ -15,6 +15,7 @@ mod contract;
 mod debuggers;
 pub mod disks;
 mod endings;
+mod engines;
 mod harness;
 pub(crate) mod hotplug;
 mod load_path;
@@ -98,6 +99,11 @@ pub const SCENARIOS: &[Scenario] = &[
         machine: |usual| usual,
         tests: tests![
             refusals::a_breakpoint_in_use_refuses_the_module_until_it_is_gone,
+            engines::engine_aesni_runs_when_asked_for,
+            engines::engine_aesni_avx_runs_when_asked_for,
+            engines::engine_vaes_avx2_runs_when_asked_for,
+            engines::engine_vaes_avx512_runs_when_asked_for,
+            engines::an_engine_that_there_is_not_is_refused_with_those_that_there_are,
             debuggers::debuggers_get_no_breakpoint_and_see_nothing_while_the_module_is_loaded,
             contract::an_empty_store_answers_as_documented,
             contract::load_accepts_and_refuses_keys_as_documented,

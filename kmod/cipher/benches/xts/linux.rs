@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Linux's `aes_xts_*_aesni_avx`, assembled from a kernel tree and loaded into this process.
+//! Linux's `aes_xts_*` of each vector width, assembled from a kernel tree and loaded into this process.
 
 use crate::secrets::schedule;
 use libloading::Library;
@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tresor_cipher::Direction;
+use tresor_cipher::{Direction, Engine};
 
 /// In the kernel tree.
 const SOURCE: &str = "arch/x86/crypto/aes-xts-avx-x86_64.S";
@@ -66,9 +66,21 @@ type Crypt = unsafe extern "C" fn(*const AesCtx, *const u8, *mut u8, i32, *mut [
 /// The loaded code.
 pub struct Linux {
     encrypt_iv: EncryptIv,
-    encrypt: Crypt,
-    decrypt: Crypt,
+    /// Encryption and decryption, in the order of [`WIDTHS`].
+    crypt: [(Crypt, Crypt); 3],
     _library: Library,
+}
+
+/// The variants that the source has, by the names that they have in common with ours.
+pub const WIDTHS: [Engine; 3] = [Engine::AesniAvx, Engine::VaesAvx2, Engine::VaesAvx512];
+
+/// Linux's name of a variant.
+pub fn linux_name(width: Engine) -> &'static str {
+    match width {
+        Engine::Aesni | Engine::AesniAvx => "aesni_avx",
+        Engine::VaesAvx2 => "vaes_avx2",
+        Engine::VaesAvx512 => "vaes_avx512",
+    }
 }
 
 /// The tree that `scripts/setup` has unpacked, if it ran.
@@ -88,9 +100,6 @@ fn set_up_tree() -> Option<OsString> {
 impl Linux {
     /// Assembles and loads it, or says why not.
     pub fn assemble() -> Result<Self, String> {
-        if !is_x86_feature_detected!("avx") || !is_x86_feature_detected!("aes") {
-            return Err("this CPU lacks AVX or AES-NI".into());
-        }
         let tree = env::var_os("TRESOR_LINUX_SOURCE")
             .or_else(set_up_tree)
             .ok_or("run scripts/setup, or set TRESOR_LINUX_SOURCE to an unpacked kernel tree")?;
@@ -104,14 +113,19 @@ impl Linux {
         unsafe {
             let library = Library::new(&object).map_err(|e| e.to_string())?;
             let missing = |e: libloading::Error| e.to_string();
+            let crypt = |direction: &str, width| {
+                let name = format!("aes_xts_{direction}crypt_{}", linux_name(width));
+                library.get::<Crypt>(name.as_bytes()).map(|f| *f)
+            };
+            let both = |width| Ok((crypt("en", width)?, crypt("de", width)?));
+            let [a, b, c] = WIDTHS.map(both);
             Ok(Self {
-                encrypt_iv: *library.get(b"aes_xts_encrypt_iv\0").map_err(missing)?,
-                encrypt: *library
-                    .get(b"aes_xts_encrypt_aesni_avx\0")
-                    .map_err(missing)?,
-                decrypt: *library
-                    .get(b"aes_xts_decrypt_aesni_avx\0")
-                    .map_err(missing)?,
+                encrypt_iv: *library.get(b"aes_xts_encrypt_iv").map_err(missing)?,
+                crypt: [
+                    a.map_err(missing)?,
+                    b.map_err(missing)?,
+                    c.map_err(missing)?,
+                ],
                 _library: library,
             })
         }
@@ -126,9 +140,11 @@ impl Linux {
         }
     }
 
-    /// One request, as the kernel's glue code makes it.
+    /// One request, as the kernel's glue code makes it, by the code of the same vector width as
+    /// `width`, which this CPU supports.
     pub fn request(
         &self,
+        width: Engine,
         direction: Direction,
         key: &Key,
         iv: &[u8; 16],
@@ -137,12 +153,18 @@ impl Linux {
     ) {
         assert_eq!(dst.len(), src.len());
         let mut tweak = *iv;
+        let [avx, avx2, avx512] = self.crypt;
+        let (encrypt, decrypt) = match width {
+            Engine::Aesni | Engine::AesniAvx => avx,
+            Engine::VaesAvx2 => avx2,
+            Engine::VaesAvx512 => avx512,
+        };
         let crypt = match direction {
-            Direction::Encrypt => self.encrypt,
-            Direction::Decrypt => self.decrypt,
+            Direction::Encrypt => encrypt,
+            Direction::Decrypt => decrypt,
         };
         // SAFETY: the keys are laid out as the code wants, both slices have the length given, and
-        // `assemble` has checked the CPU.
+        // the CPU supports what our own code of the width wants, which is the same.
         unsafe {
             (self.encrypt_iv)(&key.tweak, &mut tweak);
             crypt(

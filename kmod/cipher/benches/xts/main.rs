@@ -13,13 +13,13 @@ mod linux;
 #[path = "../../tests/common/secrets.rs"]
 mod secrets;
 
-use common::{armed, volume_key, Hash};
+use common::{armed, engines, volume_key, Hash};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use linux::Linux;
+use linux::{linux_name, Linux};
 use std::arch::x86_64::_mm_lfence;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use tresor_cipher::{xts, Direction, Share, XtsKey, VARIANT};
+use tresor_cipher::{xts, Direction, Engine, Share, XtsKey};
 
 const M: [u8; 32] = [0x3a; 32];
 const LENGTHS: [usize; 2] = [512, 4096];
@@ -30,16 +30,18 @@ const SLICE: Duration = Duration::from_micros(400);
 
 /// A request to the engine.
 struct Tresor {
+    engine: Engine,
     share: Box<Share>,
     key: XtsKey,
     direction: Direction,
 }
 
 impl Tresor {
-    fn new(blob: &[u8], direction: Direction) -> Self {
+    fn new(engine: Engine, blob: &[u8], direction: Direction) -> Self {
         let (share, check) = armed(&M, &[0x77; 32]);
         let key = XtsKey::new::<Hash>(check, blob).expect("a blob of 32 or 64 bytes");
         Self {
+            engine,
             share,
             key,
             direction,
@@ -48,9 +50,11 @@ impl Tresor {
 
     fn request(&self, iv: &[u8; 16], dst: &mut [u8], src: &[u8]) {
         assert_eq!(dst.len(), src.len());
-        // SAFETY: the share is this struct's own; both slices are `len` bytes and disjoint.
+        // SAFETY: only engines that the CPU supports are asked for; the share is this struct's own;
+        // both slices are `len` bytes and disjoint.
         unsafe {
             xts(
+                self.engine,
                 self.direction,
                 &self.share,
                 &self.key,
@@ -111,8 +115,12 @@ fn compare(mut ours: impl FnMut(), mut theirs: impl FnMut()) -> (f64, f64, f64) 
     (median(a), median(b), median(ratios))
 }
 
-fn table(linux: &Linux) {
-    println!("\nvariant {VARIANT} against Linux's aes-xts-avx (AES-NI and AVX): medians of {PAIRS} pairs");
+fn table(linux: &Linux, engine: Engine) {
+    println!(
+        "\n{} against Linux's {}: medians of {PAIRS} pairs",
+        engine.name(),
+        linux_name(engine)
+    );
     println!(
         "{:<24}{:>6}{:>12}{:>12}{:>10}",
         "", "bytes", "tresor", "Linux", "speed"
@@ -123,7 +131,7 @@ fn table(linux: &Linux) {
     ] {
         let keys = linux.key(&volume_key(&M, blob));
         for direction in [Direction::Encrypt, Direction::Decrypt] {
-            let tresor = Tresor::new(blob, direction);
+            let tresor = Tresor::new(engine, blob, direction);
             for len in LENGTHS {
                 let mut pages = Box::new(Pages {
                     src: [0x5f; 4096],
@@ -133,7 +141,8 @@ fn table(linux: &Linux) {
                 let iv = [3; 16];
                 // A comparison of two codes that do not compute the same would mean nothing.
                 tresor.request(&iv, &mut pages.dst[..len], &pages.src[..len]);
-                linux.request(direction, &keys, &iv, &mut other[..len], &pages.src[..len]);
+                let out = &mut other[..len];
+                linux.request(engine, direction, &keys, &iv, out, &pages.src[..len]);
                 assert_eq!(
                     pages.dst[..len],
                     other[..len],
@@ -144,6 +153,7 @@ fn table(linux: &Linux) {
                     || tresor.request(black_box(&iv), &mut dst[..len], &src[..len]),
                     || {
                         linux.request(
+                            engine,
                             direction,
                             &keys,
                             black_box(&iv),
@@ -170,13 +180,15 @@ fn throughput(c: &mut Criterion) {
             src: [0x5f; 4096],
             dst: [0; 4096],
         });
-        for direction in [Direction::Encrypt, Direction::Decrypt] {
-            let tresor = Tresor::new(&blob, direction);
-            let name = format!("tresor {VARIANT} {direction:?}").to_lowercase();
-            let Pages { src, dst } = &mut *pages;
-            group.bench_function(BenchmarkId::new(name, len), |b| {
-                b.iter(|| tresor.request(black_box(&[3; 16]), &mut dst[..len], &src[..len]));
-            });
+        for engine in engines() {
+            for direction in [Direction::Encrypt, Direction::Decrypt] {
+                let tresor = Tresor::new(engine, &blob, direction);
+                let name = format!("tresor {} {direction:?}", engine.name()).to_lowercase();
+                let Pages { src, dst } = &mut *pages;
+                group.bench_function(BenchmarkId::new(name, len), |b| {
+                    b.iter(|| tresor.request(black_box(&[3; 16]), &mut dst[..len], &src[..len]));
+                });
+            }
         }
         let key = volume_key(&M, &blob);
         let rustcrypto = common::xts_cipher(key[..].try_into().expect("64 bytes"));
@@ -196,7 +208,9 @@ fn main() {
         return;
     }
     match Linux::assemble() {
-        Ok(linux) => table(&linux),
+        Ok(linux) => engines()
+            .into_iter()
+            .for_each(|engine| table(&linux, engine)),
         Err(why) => println!("\ncomparison with Linux's aes-xts-avx skipped: {why}"),
     }
 }

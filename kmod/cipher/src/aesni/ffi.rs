@@ -1,31 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The assembly's routines. What each does is said above it in `xts.S` and `key.S`; those that return
+//! The assembly's routines. What each does is said above it in `frame.S` and `key.S`; those that return
 //! a number return 0, or 1 if the registers hold no M with the check value.
 
-use super::super::derive::{CheckValue, Input, XtsKey};
+use super::super::derive::{CheckValue, Input};
 use super::super::share::{Line, Share};
 use super::window::Window;
-use super::Start;
-
-/// Routines with the arguments of XTS.
-macro_rules! xts_routines {
-    ($($name:ident)*) => {
-        extern "C" {
-            $(pub(super) fn $name(
-                share: *const Share,
-                key: *const XtsKey,
-                start: *const Start,
-                dst: *mut u8,
-                src: *const u8,
-                len: u64,
-            ) -> u32;)*
-        }
-    };
-}
-
-xts_routines!(tresor_aesni_xts128_enc tresor_aesni_xts128_dec);
-xts_routines!(tresor_aesni_xts256_enc tresor_aesni_xts256_dec);
 
 extern "C" {
     pub(super) fn tresor_aesni_check(share: *const Share, check: *const CheckValue) -> u32;

@@ -1,64 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The engine's variant for every CPU with AES-NI, and the safe half of its interface.
+//! The life of M, on every CPU, and the windows of all variants. The folder's `xts.S` is the variant of
+//! XTS for every CPU with AES-NI.
 //!
 //! The contracts of the assembly routines are in the `.S` files.
 
 use self::ffi::*;
-use super::derive::{CheckValue, Input, XtsKey, XtsSize};
-use super::gf128::{power_of_x, Element};
+use super::derive::{CheckValue, Input};
 use super::share::{Line, Share};
-use core::arch::global_asm;
 use core::fmt;
 
 mod ffi;
-#[cfg(any(test, feature = "raw-key"))]
-mod raw;
 mod window;
 
-#[cfg(any(test, feature = "raw-key"))]
-pub use self::raw::{raw_xts, RawKey};
 pub use self::window::{window_at, WindowKind};
-
-#[cfg(MODULE)]
-global_asm!(
-    ".set TRESOR_KERNEL, 1",
-    include_str!("frame.S"),
-    include_str!("schedule.S"),
-    include_str!("groups.S"),
-    include_str!("xts.S"),
-    include_str!("key.S"),
-    options(att_syntax, raw)
-);
-
-#[cfg(all(not(MODULE), not(any(test, feature = "raw-key"))))]
-global_asm!(
-    ".set TRESOR_KERNEL, 0",
-    include_str!("frame.S"),
-    include_str!("schedule.S"),
-    include_str!("groups.S"),
-    include_str!("xts.S"),
-    include_str!("key.S"),
-    options(att_syntax, raw)
-);
-
-#[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
-global_asm!(
-    ".set TRESOR_KERNEL, 0",
-    include_str!("frame.S"),
-    include_str!("schedule.S"),
-    include_str!("groups.S"),
-    include_str!("xts.S"),
-    include_str!("xts_raw.S"),
-    include_str!("key.S"),
-    options(att_syntax, raw)
-);
-
-/// Name of the variant, as status reports give it.
-pub const VARIANT: &str = "aesni";
-
-/// Most bytes that one call of [`xts`] takes: how long interrupts may be off.
-pub const SECTION_MAX: usize = 4096;
 
 /// This CPU's registers do not hold the M with the given check value. Nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,98 +25,12 @@ impl fmt::Display for NotHeld {
     }
 }
 
-/// Which way data goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Plaintext to ciphertext.
-    Encrypt,
-    /// Ciphertext to plaintext.
-    Decrypt,
-}
-
-/// Where a section starts. Layout known to xts.S.
-#[repr(C)]
-struct Start {
-    iv: [u8; 16],
-    power: Element,
-}
-
-impl Start {
-    fn new(iv: &[u8; 16], block: u64) -> Self {
-        Self {
-            iv: *iv,
-            power: power_of_x(block),
-        }
-    }
-}
-
 fn held(status: u32) -> Result<(), NotHeld> {
     if status == 0 {
         Ok(())
     } else {
         Err(NotHeld)
     }
-}
-
-/// Whether this CPU can run the variant: AES-NI with the SSSE3 and SSE4.1 that come with it.
-pub fn supported() -> bool {
-    // Intel SDM, CPUID leaf 1, ECX: AESNI, SSE4.1, SSSE3.
-    const NEEDED: u32 = 1 << 25 | 1 << 19 | 1 << 9;
-    #[allow(unused_unsafe)] // newer compilers know it to be safe
-    // SAFETY: every x86-64 CPU has CPUID and its leaf 1.
-    let leaf = unsafe { core::arch::x86_64::__cpuid(1) };
-    leaf.ecx & NEEDED == NEEDED
-}
-
-/// Encrypts or decrypts one section of a data unit with XTS, under the key that `key` stands for,
-/// which is computed in registers and gone when this returns.
-///
-/// `block` is the index, within the data unit, of the section's first 16-byte block; `iv` the data
-/// unit's, as in `xts(aes)`. `len` is a multiple of 16 from 16 to [`SECTION_MAX`]; with another one
-/// nothing happens and the answer is `NotHeld`. The more doublings of the tweak are behind `block`,
-/// the longer it takes: up to about a microsecond.
-///
-/// # Errors
-/// [`NotHeld`] if the registers hold no M with the key's check value: `dst` is untouched.
-///
-/// # Safety
-/// Runs inside an FPU section, with interrupts off, on the CPU that `share` belongs to (in user
-/// space: nobody else uses `share`). `src` is readable and `dst` writable for `len` bytes; they are
-/// equal or do not overlap.
-#[allow(clippy::too_many_arguments)] // one request, as the crypto API splits it
-pub unsafe fn xts(
-    direction: Direction,
-    share: &Share,
-    key: &XtsKey,
-    iv: &[u8; 16],
-    block: u64,
-    dst: *mut u8,
-    src: *const u8,
-    len: usize,
-) -> Result<(), NotHeld> {
-    if len == 0 || len > SECTION_MAX || len % 16 != 0 {
-        return Err(NotHeld);
-    }
-    let start = Start::new(iv, block);
-    let len = len as u64;
-    // Named calls, not a pointer: an indirect one costs a retpoline and wants a type to check.
-    // SAFETY: the caller's promises are the routines', and `len` was checked.
-    held(unsafe {
-        match (key.size(), direction) {
-            (XtsSize::Aes128, Direction::Encrypt) => {
-                tresor_aesni_xts128_enc(share, key, &start, dst, src, len)
-            }
-            (XtsSize::Aes128, Direction::Decrypt) => {
-                tresor_aesni_xts128_dec(share, key, &start, dst, src, len)
-            }
-            (XtsSize::Aes256, Direction::Encrypt) => {
-                tresor_aesni_xts256_enc(share, key, &start, dst, src, len)
-            }
-            (XtsSize::Aes256, Direction::Decrypt) => {
-                tresor_aesni_xts256_dec(share, key, &start, dst, src, len)
-            }
-        }
-    })
 }
 
 /// Whether the registers hold the M with this check value.

@@ -8,7 +8,7 @@
 use aes::cipher::{generic_array::GenericArray, BlockEncrypt, KeyInit};
 use aes::{Aes128, Aes256};
 use sha2::{Digest, Sha256};
-use tresor_cipher::{arm, CheckValue, Direction, Share};
+use tresor_cipher::{arm, CheckValue, Direction, Engine, Share};
 use xts_mode::Xts128;
 
 /// The SHA-256 that the engine's public half is given.
@@ -115,4 +115,18 @@ pub fn two_blocks(m: &[u8; 32], inputs: &[[u8; 16]; 2]) -> [u8; 32] {
 /// What M is, to an observer of both shares.
 pub fn master_key(share: &Share) -> [u8; 32] {
     xor(&share.load(), &share.registers())
+}
+
+/// The variants that this CPU can run. Says, once for each test, which it cannot and why.
+pub fn engines() -> Vec<Engine> {
+    let (can, cannot): (Vec<_>, Vec<_>) = Engine::ALL.into_iter().partition(|e| e.supported());
+    for engine in cannot {
+        println!(
+            "skipped: engine {}: this CPU lacks {}",
+            engine.name(),
+            engine.lacks().unwrap_or("nothing")
+        );
+    }
+    assert!(can.contains(&Engine::Aesni), "no variant without AES-NI");
+    can
 }

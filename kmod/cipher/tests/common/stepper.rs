@@ -8,15 +8,36 @@ use std::arch::global_asm;
 use std::sync::Mutex;
 use tresor_cipher::{window_at, WindowKind};
 
-/// The registers after a routine: rax, rbx, rcx, rdx, rsi, rdi, rbp, r8 to r15; xmm0 to xmm15.
+/// The registers after a routine: rax, rbx, rcx, rdx, rsi, rdi, rbp, r8 to r15; the vector registers as
+/// wide and as many as the CPU has them, else zero.
 #[repr(C)]
-#[derive(Default)]
 pub struct Registers {
     pub general: [u64; 15],
-    pub vector: [[u8; 16]; 16],
+    pub vector: [[u8; 64]; 32],
 }
 
-// u64 tresor_test_call(routine, const u64 arguments[6], struct registers *out, u64 trap_flag)
+impl Default for Registers {
+    fn default() -> Self {
+        Self {
+            general: [0; 15],
+            vector: [[0; 64]; 32],
+        }
+    }
+}
+
+/// Bytes in this CPU's vector registers.
+fn vector_width() -> u64 {
+    if is_x86_feature_detected!("avx512f") {
+        64
+    } else if is_x86_feature_detected!("avx") {
+        32
+    } else {
+        16
+    }
+}
+
+// void tresor_test_call(routine, const u64 arguments[6], struct registers *out, u64 trap_flag,
+//			 u64 vector_width)
 global_asm!(
     "
     .pushsection .text
@@ -32,6 +53,17 @@ tresor_test_call:
     mov     %rdi, %r10
     mov     %rsi, %r11
     mov     %rcx, %rbx
+    mov     %r8, %r12
+    // What the caller left in registers is not the routine's: C libraries copy through all of them.
+    cmp     $32, %r12
+    jb      2f
+    je      1f
+    .irp i, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vpxord  %zmm\\i, %zmm\\i, %zmm\\i
+    .endr
+1:
+    vzeroall
+2:
     mov     0(%r11), %rdi
     mov     8(%r11), %rsi
     mov     16(%r11), %rdx
@@ -61,9 +93,26 @@ tresor_test_call:
     mov     %r13, 96(%rax)
     mov     %r14, 104(%rax)
     mov     %r15, 112(%rax)
+    cmp     $32, %r12
+    je      2f
+    ja      1f
     .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movdqu  %xmm\\i, 120+16*\\i(%rax)
+    movdqu  %xmm\\i, 120+64*\\i(%rax)
     .endr
+    jmp     3f
+1:
+    .irp i, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    vmovdqu64 %zmm\\i, 120+64*\\i(%rax)
+    .endr
+    .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovdqu64 %zmm\\i, 120+64*\\i(%rax)
+    .endr
+    jmp     3f
+2:
+    .irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    vmovdqu %ymm\\i, 120+64*\\i(%rax)
+    .endr
+3:
     pop     %rcx
     mov     %rcx, (%rax)
     pop     %r15
@@ -85,6 +134,7 @@ extern "C" {
         arguments: *const u64,
         out: *mut Registers,
         trap_flag: u64,
+        vector_width: u64,
     );
 }
 
@@ -98,7 +148,7 @@ const TRAP_FLAG: u64 = 0x100;
 pub unsafe fn call(routine: unsafe extern "C" fn(), arguments: &[u64; 6]) -> Registers {
     let mut out = Registers::default();
     // SAFETY: as promised by the caller; `out` has the layout that the assembly writes.
-    unsafe { tresor_test_call(routine, arguments.as_ptr(), &mut out, 0) };
+    unsafe { tresor_test_call(routine, arguments.as_ptr(), &mut out, 0, vector_width()) };
     out
 }
 
@@ -222,7 +272,13 @@ pub unsafe fn step(
             secrets,
             routine: routine as *const () as u64,
         });
-        tresor_test_call(routine, arguments.as_ptr(), &mut out, TRAP_FLAG);
+        tresor_test_call(
+            routine,
+            arguments.as_ptr(),
+            &mut out,
+            TRAP_FLAG,
+            vector_width(),
+        );
         let session = &raw mut SESSION;
         let session = (*session).take();
         session.map(|s| s.seen).unwrap_or_default()

@@ -10,12 +10,32 @@ use std::process::{Command, Stdio};
 use regcheck::{check, Report};
 
 /// The files, in the order in which the module includes them.
-pub const FILES: [&str; 5] = ["frame.S", "schedule.S", "groups.S", "xts.S", "key.S"];
+/// Names without a folder are those of `aesni`.
+pub const FILES: [&str; 11] = [
+    "frame.S",
+    "schedule.S",
+    "groups.S",
+    "xts.S",
+    "avx/schedule.S",
+    "avx/frame.S",
+    "avx/packed.S",
+    "aesni_avx/xts.S",
+    "vaes_avx2/xts.S",
+    "vaes_avx512/xts.S",
+    "key.S",
+];
 
 /// The sources, each with its name.
 pub fn sources() -> Vec<(&'static str, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kmod/cipher/src/aesni");
-    let read = |name| fs::read_to_string(folder.join(name)).expect("the engine's assembly");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kmod/cipher/src");
+    let read = |name: &str| {
+        let path = if name.contains('/') {
+            folder.join(name)
+        } else {
+            folder.join("aesni").join(name)
+        };
+        fs::read_to_string(path).expect("the engine's assembly")
+    };
     FILES.iter().map(|name| (*name, read(name))).collect()
 }
 

@@ -4,6 +4,9 @@
 
 use regcheck::Rule;
 
+mod variants;
+pub use variants::VARIANTS;
+
 /// One edit.
 pub struct Mutant {
     /// What it does, as a sentence.
@@ -260,7 +263,7 @@ mutants! {
     "a routine has no contract", "key.S", "tresor_aesni_peek":
         "	.globl		tresor_windows_end\n"
         => "	.globl		tresor_windows_end\n	ROUTINE tresor_aesni_peek\n	RETURN\n	END_ROUTINE tresor_aesni_peek\n";
-    "a contract has no routine", "key.S", "slot_key":
+    "a contract has no routine", "key.S", "tresor_aesni_slot_key":
         "	ROUTINE		tresor_aesni_slot_key\n	TWO_BLOCKS	%rdx, .Lslot_key_wrong\n	movdqu		%xmm1, 0(%rcx)\n	movdqu		%xmm2, 16(%rcx)\n	LEAVE		.Lslot_key_wrong\n	END_ROUTINE	tresor_aesni_slot_key\n" => "";
     "the table of returns names another instruction", "frame.S", "tresor_aesni_wipe":
         "	CLEAR_DR\n	RETURN\n"

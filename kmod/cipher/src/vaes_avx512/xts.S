@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// XTS-AES as in aesni/xts.S, with 512-bit vectors.
+//
+// CPUs: VAES, VPCLMULQDQ and AVX-512 F, BW, VL (Intel since Ice Lake, AMD since Zen 4).
+//
+// Covered and not covered: as in aesni/xts.S.
+//
+// What a call does: M goes into both lanes of ymm registers, so that K1 and K2 come out side by side,
+// a block of each in one register, and the check value beside them. Both keys are expanded in two
+// lanes at once; the IV is encrypted in K2's lane while the round keys appear. Those of K1 are
+// broadcast to all lanes and stay until the end, as do eight vectors of tweaks: 32 blocks make a
+// group. The first 32 tweaks are the first one shifted by 0 to 31 bits, from group to group it is by
+// 32 bits. The last group goes through as a whole, for the shortest way to the end, those before it in
+// halves: a CPU that looks ahead over a few hundred instructions then finds the next half's loads and
+// tweaks in time.
+//
+// Memory: as in aesni/xts.S. Mask registers hold lengths only.
+//
+// Registers: general ones as in aesni/xts.S. Vector registers, all secret:
+//	zmm0-zmm7	blocks; before that keys, states of schedules, scratch
+//	zmm8-zmm15	tweaks of the group
+//	zmm16		scratch
+//	zmm17-zmm31	RK0-RK14, the round keys of K1 in the order of use, in all lanes
+
+	.set		TW0, %zmm8
+	.set		TW1, %zmm9
+	.set		TW2, %zmm10
+	.set		TW3, %zmm11
+	.set		TW4, %zmm12
+	.set		TW5, %zmm13
+	.set		TW6, %zmm14
+	.set		TW7, %zmm15
+	.set		RK0, %zmm17
+	.set		RK1, %zmm18
+	.set		RK2, %zmm19
+	.set		RK3, %zmm20
+	.set		RK4, %zmm21
+	.set		RK5, %zmm22
+	.set		RK6, %zmm23
+	.set		RK7, %zmm24
+	.set		RK8, %zmm25
+	.set		RK9, %zmm26
+	.set		RK10, %zmm27
+	.set		RK11, %zmm28
+	.set		RK12, %zmm29
+	.set		RK13, %zmm30
+	.set		RK14, %zmm31
+
+.pushsection .rodata.tresor_vaes_avx512, "a", @progbits
+	.balign		64
+.Lpoly_in_all_lanes:		// x^128 = x^7 + x^2 + x + 1
+	.quad		0x87, 0, 0x87, 0, 0x87, 0, 0x87, 0
+.Lshift_left:			// of both halves of the tweak of block 0, 1, .. of a group
+	.byte		0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7
+	.byte		8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15
+	.byte		16, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23
+	.byte		24, 24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31
+.Lshift_right:			// 64 less that: what is shifted out
+	.byte		64, 64, 63, 63, 62, 62, 61, 61, 60, 60, 59, 59, 58, 58, 57, 57
+	.byte		56, 56, 55, 55, 54, 54, 53, 53, 52, 52, 51, 51, 50, 50, 49, 49
+	.byte		48, 48, 47, 47, 46, 46, 45, 45, 44, 44, 43, 43, 42, 42, 41, 41
+	.byte		40, 40, 39, 39, 38, 38, 37, 37, 36, 36, 35, 35, 34, 34, 33, 33
+.popsection
+
+// Zeroes all vector registers, the upper parts too, and leaves the CPU in the state in which SSE code
+// is not slowed down.
+.macro	WIPE_AVX512
+.irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+	vpxor		%xmm\i, %xmm\i, %xmm\i
+.endr
+.irp i, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	vpxord		%xmm\i, %xmm\i, %xmm\i
+.endr
+	vzeroupper
+.endm
+
+// The round key k_\i of K1, in the lower lane of %ymm\r, to where it is used: encryption goes forth,
+// decryption back, \back being the last round key's number less \i, and wants InvMixColumns of the
+// round keys that are neither first nor last (FIPS 197 section 5.3.5). Clobbers xmm8.
+.macro	KEEP_512_enc	r, i, back
+	vshufi32x4	$0, %zmm\r, %zmm\r, RK\i
+.endm
+.macro	KEEP_512_dec	r, i, back
+.if \i == 0 || \back == 0
+	vshufi32x4	$0, %zmm\r, %zmm\r, RK\back
+.else
+	vaesimc		%xmm\r, %xmm8
+	vshufi32x4	$0, %zmm8, %zmm8, RK\back
+.endif
+.endm
+
+// A step of both schedules; then the first tweak's round with the round key before, which is kept:
+// what is older comes first, and the schedule must not wait.
+.macro	EVEN_512	dir, j, i, back
+	EVEN_256	y, 5, 3, 0, 6, \j
+	vaesenc		%ymm1, %ymm2, %ymm2
+	KEEP_512_\dir	1, \i, \back
+.endm
+.macro	ODD_512		dir, j, i, back
+	ODD_256		y, 5, 4, 1, 6, \j
+	vaesenc		%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, \i, \back
+.endm
+.macro	NEXT_512	dir, j, back, op=vaesenc
+	NEXT_128	y, 5, 3, 4, 0, 6, \j
+	\op		%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, \j, \back
+.endm
+
+// RK0.. := round keys, and the upper lane of ymm2 := the IV encrypted under K2, for k_0 of K1 and K2
+// in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm8.
+.macro	EXPAND_512_256 dir
+	OPEN_256	y, 0, 1, 3, 4, 5, 6
+	vbroadcasti128	START_IV(START), %ymm2
+	vpxor		%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, 0, 14
+	EVEN_512	\dir, 1, 1, 13
+	ODD_512		\dir, 1, 2, 12
+	EVEN_512	\dir, 2, 3, 11
+	ODD_512		\dir, 2, 4, 10
+	EVEN_512	\dir, 3, 5, 9
+	ODD_512		\dir, 3, 6, 8
+	EVEN_512	\dir, 4, 7, 7
+	ODD_512		\dir, 4, 8, 6
+	EVEN_512	\dir, 5, 9, 5
+	ODD_512		\dir, 5, 10, 4
+	EVEN_512	\dir, 6, 11, 3
+	ODD_512		\dir, 6, 12, 2
+	EVEN_512	\dir, 7, 13, 1
+	vaesenclast	%ymm0, %ymm2, %ymm2
+	KEEP_512_\dir	0, 14, 0
+.endm
+.macro	EXPAND_512_128 dir
+	vbroadcasti128	START_IV(START), %ymm2
+	vpxor		%ymm0, %ymm2, %ymm2
+	OPEN_128	y, 0, 3, 5, 4, 6
+	KEEP_512_\dir	0, 0, 10
+	NEXT_512	\dir, 1, 9
+	NEXT_512	\dir, 2, 8
+	NEXT_512	\dir, 3, 7
+	NEXT_512	\dir, 4, 6
+	NEXT_512	\dir, 5, 5
+	NEXT_512	\dir, 6, 4
+	NEXT_512	\dir, 7, 3
+	NEXT_512	\dir, 8, 2
+	NEXT_512	\dir, 9, 1
+	NEXT_512	\dir, 10, 0, vaesenclast
+.endm
+
+// TW0-TW7 := the tweaks of the first 32 blocks, from the upper lane of ymm2. Clobbers zmm0-zmm5,
+// zmm16.
+.macro	FIRST_TWEAKS_512
+	UNLESS_POWER	.Lfirst\@
+	vextracti128	$1, %ymm2, %xmm2
+	TIMES_POWER_V	2, 0, 1
+	vinserti128	$1, %xmm2, %ymm2, %ymm2
+.Lfirst\@:
+	vmovdqa64	.Lpoly_in_all_lanes(%rip), %zmm5
+	vshufi32x4	$0x55, %zmm2, %zmm2, %zmm2
+	TWEAKS_512	0
+	TWEAKS_512	1
+	TWEAKS_512	2
+	TWEAKS_512	3
+	TWEAKS_512	4
+	TWEAKS_512	5
+	TWEAKS_512	6
+	TWEAKS_512	7
+.endm
+// TW\n := the tweaks of the four blocks from 4*\n, from the first one in all lanes of zmm2.
+.macro	TWEAKS_512	n
+	vpmovzxbq	.Lshift_right + 8*\n(%rip), %zmm0
+	vpmovzxbq	.Lshift_left + 8*\n(%rip), %zmm1
+	vpsrlvq		%zmm0, %zmm2, %zmm3
+	vpsllvq		%zmm1, %zmm2, TW\n
+	vpclmulqdq	$0x01, %zmm5, %zmm3, %zmm4
+	vpslldq		$8, %zmm3, %zmm3
+	vpternlogd	$0x96, %zmm3, %zmm4, TW\n
+.endm
+
+// Each tweak of the group times x^32.
+.macro	NEXT_TWEAKS_512	tweaks:vararg
+.irp t, \tweaks
+	vpsrldq		$12, \t, %zmm16
+	vpclmulqdq	$0x00, .Lpoly_in_all_lanes(%rip), %zmm16, %zmm16
+	vpslldq		$4, \t, \t
+	vpxord		%zmm16, \t, \t
+.endr
+.endm
+
+.macro	ROUND_512	op, key, blocks:vararg
+.irp i, \blocks
+	\op		\key, %zmm\i, %zmm\i
+.endr
+.endm
+.macro	ROUNDS_512_128	op, blocks:vararg
+.irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9
+	ROUND_512	\op, \r, \blocks
+.endr
+	ROUND_512	\op\()last, RK10, \blocks
+.endm
+.macro	ROUNDS_512_256	op, blocks:vararg
+.irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9,RK10,RK11,RK12,RK13
+	ROUND_512	\op, \r, \blocks
+.endr
+	ROUND_512	\op\()last, RK14, \blocks
+.endm
+
+.macro	OP_enc		rounds, blocks:vararg
+	\rounds		vaesenc, \blocks
+.endm
+.macro	OP_dec		rounds, blocks:vararg
+	\rounds		vaesdec, \blocks
+.endm
+
+// The vectors \blocks of a group.
+.macro	CRYPT_512	size, dir, blocks:vararg
+.irp i, \blocks
+	vmovdqu64	64*\i(SRC), %zmm\i
+	vpternlogd	$0x96, TW\i, RK0, %zmm\i
+.endr
+	OP_\dir		ROUNDS_512_\size, \blocks
+.irp i, \blocks
+	vpxord		TW\i, %zmm\i, %zmm\i
+	vmovdqu64	%zmm\i, 64*\i(DST)
+.endr
+.endm
+
+// All of the data, from K1 and K2 where DERIVE_ puts them. Falls through when done.
+.macro	DATA_512	size, dir
+	EXPAND_512_\size \dir
+	FIRST_TWEAKS_512
+	cmp		$512, LEN
+	jbe		.Llast_group\@
+	.balign		32, 0x90
+.Lgroup\@:
+	CRYPT_512	\size, \dir, 0, 1, 2, 3
+	NEXT_TWEAKS_512	TW0, TW1, TW2, TW3
+	CRYPT_512	\size, \dir, 4, 5, 6, 7
+	NEXT_TWEAKS_512	TW4, TW5, TW6, TW7
+	add		$512, SRC
+	add		$512, DST
+	sub		$512, LEN
+	cmp		$512, LEN
+	ja		.Lgroup\@
+.Llast_group\@:
+	jb		.Lpart\@
+	CRYPT_512	\size, \dir, 0, 1, 2, 3, 4, 5, 6, 7
+	jmp		.Ldata_done\@
+
+// A group of which only the first blocks are there: one bit of %r10 for each quadword, eight to a
+// vector.
+.Lpart\@:
+	mov		LEN, %r11
+	shr		$3, %r11
+	xor		%r10d, %r10d
+	bts		%r11, %r10
+	dec		%r10
+	mov		%r10, %r11
+.irp i, 0,1,2,3,4,5,6,7
+	kmovq		%r11, %k1
+	shr		$8, %r11
+	vmovdqu64	64*\i(SRC), %zmm\i{%k1}{z}
+	vpternlogd	$0x96, TW\i, RK0, %zmm\i
+.endr
+	OP_\dir		ROUNDS_512_\size, 0, 1, 2, 3, 4, 5, 6, 7
+.irp i, 0,1,2,3,4,5,6,7
+	kmovq		%r10, %k1
+	shr		$8, %r10
+	vpxord		TW\i, %zmm\i, %zmm\i
+	vmovdqu64	%zmm\i, 64*\i(DST){%k1}
+.endr
+.Ldata_done\@:
+.endm
+// The way out: wipes, and returns 0, or 1 if entered at \wrong.
+.macro	LEAVE_512	wrong
+	WIPE_AVX512
+	xor		%eax, %eax
+	RETURN
+\wrong:
+	WIPE_AVX512
+	mov		$1, %eax
+	RETURN
+.endm
+
+// u32 tresor_vaes_avx512_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
+//					  const struct start *start, u8 *dst, const u8 *src, u64 len);
+//
+// Returns 0, or 1 without having written anything if the registers hold no M with the key's check
+// value. \len is a multiple of 16 and not 0.
+.macro	XTS_512		size, dir
+	ROUTINE		tresor_vaes_avx512_xts\size\()_\dir
+	DERIVE_\size\()_y .Lnot_held_512_\size\()_\dir
+	DATA_512	\size, \dir
+	LEAVE_512	.Lnot_held_512_\size\()_\dir
+	END_ROUTINE	tresor_vaes_avx512_xts\size\()_\dir
+.endm
+
+	.set		THREE_OPERANDS, 1
+	XTS_512		128, enc
+	XTS_512		128, dec
+	XTS_512		256, enc
+	XTS_512		256, dec
+	.set		THREE_OPERANDS, 0
