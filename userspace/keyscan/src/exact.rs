@@ -5,9 +5,10 @@
 //! Wherever a schedule lies, a run of zeros of its family's z holds aligned 32-bit words of the data,
 //! so that only those are looked at: each word of the data is, in each of the six families, the
 //! candidate for being the first whole one in the first run. For that six words of z at fixed distances
-//! must be zero, and some between them must not. Random data passes once in 2^192 words; of
-//! regular memory little does. What passes is checked with one S-box step and at last against the
-//! whole expansion.
+//! must be zero, and some between them must not, nor may more than one of the words of data that they
+//! depend on. Random data passes once in 2^192 words; of regular memory, where z is zero because the
+//! data is, little does. What passes is checked with one S-box step and at last against the whole
+//! expansion.
 
 use crate::aes::{step, xor, KeySize, Schedule};
 use crate::family::{Family, FAMILIES, REACH};
