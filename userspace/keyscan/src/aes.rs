@@ -4,7 +4,7 @@
 //!
 //! Made for recognising keys, not for keeping them: it is neither constant-time nor fast.
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes in a round key.
 pub const ROUND_KEY: usize = 16;
@@ -61,10 +61,32 @@ impl KeySize {
         self.words() + 6
     }
 
+    /// How word `i`, from Nk on, comes from word i-1.
+    pub(crate) const fn step_kind(self, i: usize) -> Step {
+        if i % self.words() == 0 {
+            Step::Core(i / self.words())
+        } else if self.words() == 8 && i % 8 == 4 {
+            Step::Sub
+        } else {
+            Step::Linear
+        }
+    }
+
     /// Bytes in the expanded key: 176, 208 or 240.
     pub const fn schedule_len(self) -> usize {
         ROUND_KEY * (self.rounds() + 1)
     }
+}
+
+/// What the key expansion does to word i-1 before it is xored with word i-Nk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing.
+    Linear,
+    /// SubWord.
+    Sub,
+    /// SubWord, RotWord and Rcon of this number.
+    Core(usize),
 }
 
 /// An expanded key; wiped when dropped.
@@ -85,18 +107,35 @@ impl Schedule {
         };
         schedule.bytes[..key.len()].copy_from_slice(key);
         for i in nk..schedule.len / 4 {
-            let mut word = schedule.word(i - 1);
-            if i % nk == 0 {
-                word = key_core(word, i / nk);
-            } else if nk == 8 && i % nk == 4 {
-                word = word.map(sub_byte);
-            }
-            let before = schedule.word(i - nk);
-            for (b, (x, y)) in word.iter().zip(before).enumerate() {
-                schedule.bytes[4 * i + b] = x ^ y;
-            }
+            let word = xor(schedule.word(i - nk), step(size, i, schedule.word(i - 1)));
+            schedule.bytes[4 * i..][..4].copy_from_slice(&word);
         }
         Some(schedule)
+    }
+
+    /// Expands a schedule of which any Nk consecutive words are known, `words` from word number
+    /// `first` on: the recurrence of [`expand`](Self::expand) runs both ways. `None` if there are
+    /// not 4, 6 or 8 words, or they reach beyond the end.
+    pub fn from_words(first: usize, words: &[[u8; 4]]) -> Option<Self> {
+        let size = KeySize::from_key_len(4 * words.len())?;
+        let nk = size.words();
+        if 4 * (first + nk) > size.schedule_len() {
+            return None;
+        }
+        let mut window: Zeroizing<[[u8; 4]; 8]> = Zeroizing::default();
+        window[..nk].copy_from_slice(words);
+        // From words i .. i+Nk to i-1 .. i-1+Nk: word i-1 = word i-1+Nk xor f(word i-2+Nk).
+        for i in (1..=first).rev() {
+            let last = window[nk - 1];
+            let step = step(size, i - 1 + nk, window[nk - 2]);
+            window.copy_within(..nk - 1, 1);
+            window[0] = xor(last, step);
+        }
+        let mut key: Zeroizing<[u8; 32]> = Zeroizing::default();
+        for (to, word) in key.chunks_exact_mut(4).zip(*window) {
+            to.copy_from_slice(&word);
+        }
+        Self::expand(&key[..size.key_len()])
     }
 
     /// The schedule that the equivalent inverse cipher uses, rounds in encryption order: every
@@ -120,8 +159,18 @@ impl Schedule {
         self.as_bytes().chunks_exact(ROUND_KEY)
     }
 
-    fn word(&self, i: usize) -> [u8; 4] {
+    /// Word number `i`, from 0.
+    pub(crate) fn word(&self, i: usize) -> [u8; 4] {
         [0, 1, 2, 3].map(|b| self.bytes[4 * i + b])
+    }
+}
+
+/// What word i-Nk is xored with to give word `i`, from `before`, word i-1 (FIPS 197, section 5.2).
+pub(crate) fn step(size: KeySize, i: usize, before: [u8; 4]) -> [u8; 4] {
+    match size.step_kind(i) {
+        Step::Core(round) => key_core(before, round),
+        Step::Sub => before.map(sub_byte),
+        Step::Linear => before,
     }
 }
 
@@ -135,6 +184,19 @@ pub(crate) fn key_core(word: [u8; 4], round: usize) -> [u8; 4] {
 #[inline(always)]
 pub(crate) fn sub_byte(byte: u8) -> u8 {
     SBOX[usize::from(byte)]
+}
+
+/// Byte-wise xor of two words.
+pub(crate) fn xor(a: [u8; 4], b: [u8; 4]) -> [u8; 4] {
+    (u32::from_ne_bytes(a) ^ u32::from_ne_bytes(b)).to_ne_bytes()
+}
+
+/// MixColumns of one column (FIPS 197, section 5.1.3).
+pub(crate) fn mix_column(column: [u8; 4]) -> [u8; 4] {
+    let double = |x: u8| (x << 1) ^ ((x >> 7) * 0x1b);
+    let all = column.iter().fold(0, |sum, x| sum ^ x);
+    // 2a + 3b + c + d = a + 2(a + b) + (a + b + c + d), in GF(2^8).
+    std::array::from_fn(|i| column[i] ^ double(column[i] ^ column[(i + 1) % 4]) ^ all)
 }
 
 fn inv_mix_column(column: &mut [u8]) {
@@ -151,7 +213,7 @@ fn inv_mix_column(column: &mut [u8]) {
 }
 
 /// Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1 (FIPS 197, section 4.2).
-const fn gf_mul(mut a: u8, mut b: u8) -> u8 {
+pub(crate) const fn gf_mul(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
     while b != 0 {
         if b & 1 != 0 {
@@ -164,7 +226,7 @@ const fn gf_mul(mut a: u8, mut b: u8) -> u8 {
 }
 
 /// Rcon\[i\] = x^(i-1); index 0 is unused.
-const RCON: [u8; 11] = {
+pub(crate) const RCON: [u8; 11] = {
     let mut rcon = [0; 11];
     let mut power = 1;
     let mut i = 1;
@@ -239,6 +301,22 @@ mod tests {
         assert_eq!(keys[1], "8c56dff0825dd3f9805ad3fc8659d7fd");
         assert_eq!(keys[9], "13aa29be9c8faff6f770f58000f7bf03");
         assert_eq!(keys[10], "13111d7fe3944a17f307a78b4d2b30c5");
+    }
+
+    #[test]
+    fn any_nk_consecutive_words_give_back_the_schedule_and_mixing_undoes_inverse_mixing() {
+        proptest::proptest!(|(key: [u8; 32], size in 0usize..3, first in 0usize..53)| {
+            let size = KeySize::ALL[size];
+            let schedule = Schedule::expand(&key[..size.key_len()]).unwrap();
+            let first = first % (size.schedule_len() / 4 - size.words() + 1);
+            let words: Vec<_> = (first..first + size.words()).map(|i| schedule.word(i)).collect();
+            let again = Schedule::from_words(first, &words).unwrap();
+            assert_eq!(again.as_bytes(), schedule.as_bytes());
+            let inverse = schedule.equivalent_inverse();
+            assert_eq!(mix_column(inverse.word(5)), schedule.word(5));
+        });
+        assert!(Schedule::from_words(41, &[[0; 4]; 4]).is_none());
+        assert!(Schedule::from_words(0, &[[0; 4]; 5]).is_none());
     }
 
     #[test]

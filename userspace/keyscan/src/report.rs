@@ -2,6 +2,7 @@
 
 //! What a scan found.
 
+use crate::pairs::XtsPair;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -32,6 +33,56 @@ impl fmt::Display for Order {
     }
 }
 
+/// Which schedule of a key, and in which order its round keys lie.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Layout {
+    /// The encryption schedule (FIPS 197, section 5.2).
+    #[default]
+    Encryption,
+    /// The same, last round key first: decryption without the equivalent inverse cipher.
+    EncryptionReversed,
+    /// The schedule of the equivalent inverse cipher in the order of its use: last round key first,
+    /// all but the outer ones gone through InvMixColumns. What Linux and OpenSSL keep.
+    Decryption,
+    /// The same, first round key first.
+    DecryptionForward,
+}
+
+impl Layout {
+    /// All layouts.
+    pub const ALL: [Self; 4] = [
+        Self::Encryption,
+        Self::EncryptionReversed,
+        Self::Decryption,
+        Self::DecryptionForward,
+    ];
+
+    /// Whether the inner round keys have gone through InvMixColumns.
+    pub const fn is_decryption(self) -> bool {
+        matches!(self, Self::Decryption | Self::DecryptionForward)
+    }
+
+    /// Whether the last round key lies first.
+    pub const fn is_reversed(self) -> bool {
+        matches!(self, Self::EncryptionReversed | Self::Decryption)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Encryption => "encryption",
+            Self::EncryptionReversed => "encryption, rounds reversed",
+            Self::Decryption => "decryption",
+            Self::DecryptionForward => "decryption, rounds in encryption order",
+        })
+    }
+}
+
 /// A key that a scan came upon; wiped when dropped, never serialised, hidden from `{:?}`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct FoundKey(pub(crate) Zeroizing<Vec<u8>>);
@@ -54,10 +105,19 @@ impl fmt::Debug for FoundKey {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum What {
-    /// An AES encryption key schedule.
+    /// An AES key schedule.
     Schedule {
         /// Key size in bits: 128, 192 or 256.
         bits: u16,
+        /// Which schedule of the key.
+        #[serde(default)]
+        layout: Layout,
+        /// Bits that were one and are read as zero. The key is the corrected one.
+        #[serde(default)]
+        fallen: u32,
+        /// Bits that were zero and are read as one.
+        #[serde(default)]
+        risen: u32,
         /// First 8 bytes of the key's SHA-256, in hex: names the key without telling it.
         fingerprint: String,
         /// The key.
@@ -106,9 +166,22 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Schedule {
-                bits, fingerprint, ..
+                bits,
+                layout,
+                fallen,
+                risen,
+                fingerprint,
+                ..
             } => {
-                write!(f, "AES-{bits} key schedule, key sha256:{fingerprint}")
+                write!(f, "AES-{bits} key schedule")?;
+                if *layout != Layout::Encryption {
+                    write!(f, " for {layout}")?;
+                }
+                write!(f, ", key sha256:{fingerprint}")?;
+                if fallen + risen != 0 {
+                    write!(f, ", corrected: {fallen} bits 1 to 0, {risen} bits 0 to 1")?;
+                }
+                Ok(())
             }
             Self::Whole { name } => write!(f, "all of {name:?}"),
             Self::Word { name, index } => write!(f, "word {index} of {name:?}"),
@@ -165,6 +238,9 @@ pub struct Report {
     pub needles: Vec<NeedleCount>,
     /// The findings by offset, at most [`Options::max_findings`](crate::Options::max_findings).
     pub findings: Vec<Finding>,
+    /// Schedules among `findings` that are the two keys of an XTS pair.
+    #[serde(default)]
+    pub xts_pairs: Vec<XtsPair>,
     /// Findings counted above but left out of `findings`.
     pub omitted: u64,
 }

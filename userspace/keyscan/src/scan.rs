@@ -2,11 +2,13 @@
 
 //! Drives both searches over all of a dump, on all cores.
 
-use crate::aes::MAX_SCHEDULE;
+use crate::aes::{Schedule, MAX_SCHEDULE};
+use crate::damaged::{self, Damage, Evidence};
+use crate::form::Form;
 use crate::matcher::Matcher;
 use crate::report::{Finding, FoundKey, NeedleCount, Report, What};
 use crate::source::{Access, Source};
-use crate::{schedule, Error, Needles};
+use crate::{exact, pairs, Error, Needles};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
@@ -24,6 +26,8 @@ const WINDOW: usize = 8 * CHUNK;
 pub struct Options {
     /// Search for key schedules.
     pub schedules: bool,
+    /// Search for damaged schedules, too; `None` for undamaged ones only.
+    pub damage: Option<Damage>,
     /// List at most this many findings; more are only counted.
     pub max_findings: usize,
     /// How [`scan_file`] reads.
@@ -34,6 +38,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             schedules: true,
+            damage: None,
             max_findings: 10_000,
             access: Access::Auto,
         }
@@ -84,7 +89,7 @@ pub fn scan_file(
     let scan = Scan::new(needles, options);
     // A pattern may begin in one window and end in the next; whether a word lies in a longer
     // pattern shows only with what is before it.
-    let margin = needles.longest().max(MAX_SCHEDULE);
+    let margin = needles.longest().max(2 * MAX_SCHEDULE);
     let len = source.len();
     let tally = (0..len.div_ceil(WINDOW as u64))
         .into_par_iter()
@@ -111,6 +116,7 @@ pub fn scan_file(
 struct Scan<'a> {
     needles: &'a Needles,
     matcher: Matcher<'a>,
+    damaged: Option<damaged::Search>,
     options: &'a Options,
 }
 
@@ -140,6 +146,7 @@ impl<'a> Scan<'a> {
         Self {
             needles,
             matcher: Matcher::new(needles),
+            damaged: options.damage.map(damaged::Search::new),
             options,
         }
     }
@@ -157,20 +164,29 @@ impl<'a> Scan<'a> {
         let mut tally = self.tally();
         let mut findings = Vec::new();
         if self.options.schedules {
-            schedule::find(data, starts.clone(), &mut |hit| {
-                tally.schedules += 1;
-                let key = &hit.schedule.as_bytes()[..hit.size.key_len()];
-                findings.push(Finding {
-                    offset: base + hit.start as u64,
-                    length: hit.size.schedule_len(),
-                    order: hit.order,
-                    what: What::Schedule {
-                        bits: hit.size.bits(),
-                        fingerprint: fingerprint(key),
-                        key: FoundKey(Zeroizing::new(key.to_vec())),
-                    },
-                });
-            });
+            self.schedules(
+                data,
+                starts.clone(),
+                &mut |start, form, schedule, evidence| {
+                    tally.schedules += 1;
+                    if findings.len() < self.options.max_findings {
+                        let key = &schedule.as_bytes()[..form.size.key_len()];
+                        findings.push(Finding {
+                            offset: base + start as u64,
+                            length: form.len(),
+                            order: form.order(),
+                            what: What::Schedule {
+                                bits: form.size.bits(),
+                                layout: form.layout,
+                                fallen: evidence.map_or(0, |e| e.fallen),
+                                risen: evidence.map_or(0, |e| e.risen),
+                                fingerprint: fingerprint(key),
+                                key: FoundKey(Zeroizing::new(key.to_vec())),
+                            },
+                        });
+                    }
+                },
+            );
         }
         self.matcher
             .find(data, starts, &mut |start, length, meaning| {
@@ -190,6 +206,35 @@ impl<'a> Scan<'a> {
         tally
     }
 
+    /// Searches for schedules, undamaged and, if wanted, damaged.
+    fn schedules(
+        &self,
+        data: &[u8],
+        starts: Range<usize>,
+        found: &mut dyn FnMut(usize, Form, Schedule, Option<Evidence>),
+    ) {
+        let Some(search) = &self.damaged else {
+            return exact::find(data, starts, &mut |hit| {
+                found(hit.start, hit.form, hit.schedule, None);
+            });
+        };
+        // An undamaged one that begins outside of `starts` is not reported, but must not be taken for
+        // damaged ones inside.
+        let around =
+            starts.start.saturating_sub(MAX_SCHEDULE)..(starts.end + MAX_SCHEDULE).min(data.len());
+        let mut known = Vec::new();
+        exact::find(data, around, &mut |hit| {
+            known.push(hit.start..hit.start + hit.form.len());
+            if starts.contains(&hit.start) {
+                found(hit.start, hit.form, hit.schedule, None);
+            }
+        });
+        known.sort_by_key(|range| range.start);
+        search.find(data, starts, &known, &mut |hit| {
+            found(hit.start, hit.form, hit.schedule, Some(hit.evidence));
+        });
+    }
+
     fn report(&self, tally: Tally, bytes_scanned: u64) -> Report {
         let total = tally.schedules + tally.needles.iter().sum::<u64>();
         let needles = self.needles.names.iter().zip(tally.needles).enumerate();
@@ -203,6 +248,7 @@ impl<'a> Scan<'a> {
                     found,
                 })
                 .collect(),
+            xts_pairs: pairs::pairs(&tally.findings),
             omitted: total - tally.findings.len() as u64,
             findings: tally.findings,
         }
