@@ -89,8 +89,8 @@ impl Xts {
                 let part = (len - done).min(SECTION_MAX);
                 let section = Section::enter()?;
                 let slot = percpu::slots().get(section.cpu()).ok_or(EINVAL)?;
-                // SAFETY: The CPU supports the chosen engine. In a section of the CPU that owns `slot`; the chunk has `part` bytes from
-                // `done` on either side.
+                // SAFETY: The CPU supports the chosen engine. In a section of the CPU that owns
+                // `slot`; the chunk has `part` bytes from `done` on either side.
                 let result = unsafe {
                     let (dst, src) = (dst.add(done), src.add(done));
                     cipher::xts(
