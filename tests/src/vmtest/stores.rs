@@ -28,6 +28,14 @@ const DISK: u64 = 24 << 20;
 const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 /// Less memory for Argon2 than usual, which an emulator is slow to take out of the kernel's own map.
 const COST: &str = "--argon2-memory 8192";
+/// How the names of the secrets begin that no store may leave behind.
+const OURS: [&str; 5] = [
+    "M",
+    "the passphrase",
+    "the volume's effective key",
+    "the tweak of",
+    "DR share",
+];
 /// Where the guest has the modules that leak on purpose.
 const SPILLS: &str = "/usr/lib/tresor-spill";
 
@@ -294,7 +302,10 @@ pub(super) fn no_store_of_a_load_and_of_busy_volumes_holds_the_key(
         report.findings().any(|hit| hit.secret == "the control"),
         "the control was not found"
     );
-    report.hits.retain(|hit| hit.secret != "the control");
+    // What other tests have planted in this machine is theirs to find.
+    report
+        .hits
+        .retain(|hit| OURS.iter().any(|name| hit.secret.starts_with(name)));
     ensure_clean(&report)?;
     ensure!(
         report.stores_checked - before > 10_000_000,
