@@ -176,7 +176,30 @@ impl VmConfig {
     /// # Errors
     /// If something is missing, QEMU does not start, or the guest does not come up: then with the
     /// end of its kernel's log.
+    ///
+    /// Once in some hundred boots the threads of an emulating QEMU trip over each other while the guest
+    /// sets up PCI, and QEMU ends with a failed assertion of its own. It is then started once more.
     pub fn boot(self, cache: &Cache) -> Result<Vm> {
+        let again = self.clone();
+        let complaints = self.folder().join("qemu.log");
+        let first = self.boot_once(cache);
+        let said = fs::read_to_string(complaints).unwrap_or_default();
+        if first.is_err() && said.contains("iotlb_to_section: Assertion") {
+            eprintln!(
+                "QEMU crashed while the guest booted, and is started again: {}",
+                said.trim()
+            );
+            return again.boot_once(cache);
+        }
+        first
+    }
+
+    /// Where the VM's files are kept.
+    fn folder(&self) -> PathBuf {
+        target_dir().join("vm").join(&self.name)
+    }
+
+    fn boot_once(self, cache: &Cache) -> Result<Vm> {
         let mut vm = self.start(cache)?;
         vm.wait_ready()?;
         Ok(vm)
@@ -204,7 +227,7 @@ impl VmConfig {
         }
         let initramfs = initramfs.build()?;
 
-        let folder = target_dir().join("vm").join(&self.name);
+        let folder = self.folder();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let console = Console::new(folder.join("console.log"));
         let complaints = folder.join("qemu.log");
