@@ -11,7 +11,7 @@
 //! To add a scenario: write its body in a file here, name it in the `SCENARIOS` of that file, and the
 //! file in `GROUPS` below.
 //!
-//! ```ignore
+//! ```text
 //! pub(super) fn idle(bench: &mut Bench) -> Result<()> {
 //!     bench.begin()?;              // module and key loaded, a tresor and a stock volume open
 //!     let load = bench.work()?;    // both busy
