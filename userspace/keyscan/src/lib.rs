@@ -81,23 +81,27 @@
 
 pub mod aes;
 mod damaged;
+mod dump;
 mod error;
 mod exact;
 mod family;
 mod form;
+mod map;
 mod matcher;
 mod needles;
+mod page;
 mod pairs;
 mod report;
 mod scan;
 mod selftest;
-mod source;
 
 pub use damaged::{recover, Damage, Place};
+pub use dump::{Addresses, Dump, Format, Problem};
 pub use error::Error;
+pub use map::MemoryMap;
 pub use needles::{Expand, Needles, MIN_NEEDLE};
+pub use page::page;
 pub use pairs::XtsPair;
 pub use report::{Finding, FoundKey, Layout, NeedleCount, Order, Report, What};
-pub use scan::{scan_bytes, scan_file, Options};
-pub use selftest::{self_test, Detection, Harm};
-pub use source::Access;
+pub use scan::{scan_bytes, scan_dump, scan_file, Options};
+pub use selftest::{false_reports, plant, self_test, Detection, FalseReports, Harm, Planted};
