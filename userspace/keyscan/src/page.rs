@@ -167,64 +167,93 @@ fn kind(finding: &Finding) -> &'static str {
     }
 }
 
-/// The map as a drawing: runs of equal cells in a row are one box; findings are dots over it.
+/// A square of the drawing: the address, and how it is shown. Where the map has a gap there is one square.
+struct Square {
+    address: u64,
+    class: &'static str,
+}
+
+fn squares(map: &MemoryMap) -> Vec<Square> {
+    let mut squares: Vec<Square> = Vec::new();
+    let mut end = None;
+    for part in &map.parts {
+        if let Some(address) = end {
+            squares.push(Square {
+                address,
+                class: "gap",
+            });
+        }
+        for (n, (read, used)) in part.read.iter().zip(&part.used).enumerate() {
+            squares.push(Square {
+                address: part.start + n as u64 * map.cell,
+                class: match (*read, *used) {
+                    (0, _) => "hole",
+                    (_, 0) => "empty",
+                    (read, used) if used < read / 2 => "some",
+                    _ => "used",
+                },
+            });
+        }
+        end = Some(part.start + part.read.len() as u64 * map.cell);
+    }
+    squares
+}
+
+/// The map as a drawing: runs of equal squares in a row are one box; findings are dots over it.
 fn draw(out: &mut String, map: &MemoryMap, findings: &[Finding]) {
-    let rows = map.read.len().div_ceil(COLUMNS);
-    let (width, height) = (COLUMNS * CELL, rows * CELL);
+    let squares = squares(map);
+    let Some(last) = squares.last() else {
+        return;
+    };
+    let end = last.address + (map.cell - 1);
+    // The last address of a run that is followed by the square `next`.
+    let until = |next: usize| squares.get(next).map_or(end, |square| square.address - 1);
+    let (width, height) = (COLUMNS * CELL, squares.len().div_ceil(COLUMNS) * CELL);
     let _ = writeln!(
         out,
         "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"map of memory\">"
     );
-    let class = |cell: usize| match (map.read[cell], map.used[cell]) {
-        (0, _) => "hole",
-        (_, 0) => "empty",
-        (read, used) if used < read / 2 => "some",
-        _ => "used",
-    };
-    let address = |cell: usize| map.start + cell as u64 * map.cell;
-    for row in 0..rows {
-        let mut cell = row * COLUMNS;
-        let end = map.read.len().min(cell + COLUMNS);
-        while cell < end {
-            let first = cell;
-            while cell < end && class(cell) == class(first) {
-                cell += 1;
-            }
-            let _ = writeln!(
-                out,
-                "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{CELL}\"><title>{:#x} to {:#x}\
-                 </title></rect>",
-                class(first),
-                first % COLUMNS * CELL,
-                row * CELL,
-                (cell - first) * CELL,
-                address(first),
-                address(cell) - 1
-            );
+    let mut at = 0;
+    while at < squares.len() {
+        let first = at;
+        let class = squares[first].class;
+        while at < squares.len() && squares[at].class == class && at / COLUMNS == first / COLUMNS {
+            at += 1;
         }
+        let _ = writeln!(
+            out,
+            "<rect class=\"{class}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{CELL}\"><title>{:#x} to {:#x}\
+             </title></rect>",
+            first % COLUMNS * CELL,
+            first / COLUMNS * CELL,
+            (at - first) * CELL,
+            squares[first].address,
+            until(at)
+        );
     }
-    // One dot for each kind and cell: many findings of one cell would hide each other.
+    // One dot for each kind and square: many findings of one square would hide each other.
     let mut dots: Vec<(usize, &'static str, Vec<&Finding>)> = Vec::new();
     for finding in findings {
-        let cell = (finding.offset.saturating_sub(map.start) / map.cell) as usize;
+        let after = squares.partition_point(|square| square.address <= finding.offset);
+        let square = after.saturating_sub(1);
         match dots
             .iter_mut()
             .rev()
-            .find(|dot| (dot.0, dot.1) == (cell, kind(finding)))
+            .find(|dot| (dot.0, dot.1) == (square, kind(finding)))
         {
             Some(dot) => dot.2.push(finding),
-            None => dots.push((cell, kind(finding), vec![finding])),
+            None => dots.push((square, kind(finding), vec![finding])),
         }
     }
     // Known secrets over schedules.
     dots.sort_by_key(|dot| std::cmp::Reverse(dot.1 == "schedule"));
-    for (cell, kind, findings) in dots.iter().filter(|dot| dot.0 < map.read.len()) {
+    for (square, kind, findings) in dots {
         let _ = write!(
             out,
             "<circle class=\"{kind}\" cx=\"{}\" cy=\"{}\" r=\"{}\"><title>",
-            cell % COLUMNS * CELL + CELL / 2,
-            cell / COLUMNS * CELL + CELL / 2,
-            if *kind == "schedule" { 9 } else { 5 }
+            square % COLUMNS * CELL + CELL / 2,
+            square / COLUMNS * CELL + CELL / 2,
+            if kind == "schedule" { 9 } else { 5 }
         );
         for finding in findings.iter().take(8) {
             let _ = writeln!(
@@ -241,11 +270,10 @@ fn draw(out: &mut String, map: &MemoryMap, findings: &[Finding]) {
     }
     let _ = writeln!(
         out,
-        "</svg>\n<p class=\"scale\"><code>{:#x}</code> to <code>{:#x}</code>, a square is {}, a row {}</p>",
-        map.start,
-        address(map.read.len()) - 1,
+        "</svg>\n<p class=\"scale\"><code>{:#x}</code> to <code>{end:#x}</code>, a square is {}, a row {}</p>",
+        squares[0].address,
         Size(map.cell),
-        Size(map.cell * COLUMNS as u64)
+        Size(map.cell.saturating_mul(COLUMNS as u64))
     );
 }
 
@@ -291,7 +319,8 @@ const LEGEND: &str = "<p class=\"legend\"><span><svg viewBox=\"0 0 20 20\"><circ
     class=\"used\" width=\"20\" height=\"20\"/></svg>in use</span> <span><svg viewBox=\"0 0 20 20\"><rect \
     class=\"some\" width=\"20\" height=\"20\"/></svg>less than half</span> <span><svg viewBox=\"0 0 20 20\">\
     <rect class=\"empty\" width=\"20\" height=\"20\"/></svg>zeros</span> <span><svg viewBox=\"0 0 20 20\"><rect \
-    class=\"hole\" width=\"20\" height=\"20\"/></svg>not in the dump</span></p>\n";
+    class=\"hole\" width=\"20\" height=\"20\"/></svg>not in the dump</span> <span><svg viewBox=\"0 0 20 20\"><rect class=\"gap\" width=\"20\" \
+    height=\"20\"/></svg>addresses left out</span></p>\n";
 
 const STYLE: &str = ":root { color-scheme: light dark; --back: #fff; --text: #1b1b1f; --line: #c8c8d0; \
 --used: #8fa3bf; --some: #c3cfdf; --empty: #eceef2; --hit: #c21807; --secret: #7a3db8; --good: #17692b; }
@@ -309,12 +338,13 @@ border-bottom: 1px solid var(--line); }
 .summary th:first-child { font-weight: normal; }
 td.hit, .bad { color: var(--hit); font-weight: bold; } td.none { color: var(--good); }
 section > svg { display: block; width: 100%; height: auto; border: 1px solid var(--line); overflow: visible; }
+rect { shape-rendering: crispEdges; }
 .used { fill: var(--used); } .some { fill: var(--some); } .empty { fill: var(--empty); } \
-.hole { fill: var(--back); stroke: var(--line); stroke-width: .5; }
+.hole, .gap { fill: var(--back); } .gap { stroke: var(--line); stroke-dasharray: 2; }
 circle.schedule { fill: var(--hit); stroke: var(--back); stroke-width: 2; } \
 circle.secret { fill: var(--secret); stroke: var(--back); stroke-width: 1; }
 .legend span { margin-right: 1rem; white-space: nowrap; } \
-.legend svg { width: 1rem; height: 1rem; vertical-align: -.15rem; margin-right: .35rem; }
+.legend svg { border: 1px solid var(--line); width: 1rem; height: 1rem; vertical-align: -.15rem; margin-right: .35rem; }
 .scale, footer { font-size: .85rem; } footer { margin-top: 2rem; border-top: 1px solid var(--line); \
 padding-top: .5rem; }
 ";

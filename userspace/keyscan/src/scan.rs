@@ -61,7 +61,8 @@ pub fn scan_bytes(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Report {
     let len = data.len() as u64;
-    let scan = Scan::new(needles, options, Map::new(0..len, options.map_cells));
+    let map = Map::new(std::slice::from_ref(&(0..len)), options.map_cells);
+    let scan = Scan::new(needles, options, map);
     let tally = (0..data.len().div_ceil(CHUNK))
         .into_par_iter()
         .map(|i| {
@@ -101,11 +102,7 @@ pub fn scan_dump(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Report {
     let ranges = dump.ranges();
-    let all = match (ranges.first(), ranges.last()) {
-        (Some(first), Some(last)) => first.start..last.end,
-        _ => 0..0,
-    };
-    let scan = Scan::new(needles, options, Map::new(all, options.map_cells));
+    let scan = Scan::new(needles, options, Map::new(ranges, options.map_cells));
     // The number of the first window of each range.
     let mut count = 0;
     let firsts: Vec<u64> = ranges

@@ -18,7 +18,7 @@ fn report(planted: bool, cut: usize) -> Report {
         first[1000..1240].copy_from_slice(Schedule::expand(&random(2, 32)).unwrap().as_bytes());
         first[50 * PAGE..50 * PAGE + 8].copy_from_slice(&random(3, 8));
     }
-    let runs: Runs = vec![(0x10_0000, first), (0x40_0000, vec![0; 16 * PAGE])];
+    let runs: Runs = vec![(0x10_0000, first), (0x10_0000_0000, vec![0; 16 * PAGE])];
     let dump = lime(&runs);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&dump[..dump.len() - cut]).unwrap();
@@ -92,36 +92,54 @@ fn the_page_is_well_formed_loads_nothing_and_has_every_finding_where_it_is() {
     assert_eq!(with(dirty_part, "circle", "secret").len(), 1);
     assert!(with(clean_part, "circle", "").is_empty());
     assert_eq!(with(clean_part, "p", "bad").len(), 1);
-    // The dot is on the box of its address; boxes tell their addresses.
+    // The dot is on the square of its address; boxes tell their addresses.
     let map = dirty.map.as_ref().unwrap();
+    assert_eq!(map.parts.len(), 2);
     let number = |node: &Node, name: &str| node.attribute(name).unwrap().parse::<usize>().unwrap();
     for (class, finding) in [
         ("schedule", &dirty.findings[0]),
         ("secret", &dirty.findings[1]),
     ] {
         let dot = with(dirty_part, "circle", class)[0];
-        let cell = number(&dot, "cy") / 10 * 64 + number(&dot, "cx") / 10;
-        assert_eq!(cell as u64, (finding.offset - map.start) / map.cell);
+        let square = number(&dot, "cy") / 10 * 64 + number(&dot, "cx") / 10;
+        assert_eq!(square as u64, (finding.offset - 0x10_0000) / map.cell);
         assert!(text(dot).contains(&format!("{:#x}: {}", finding.offset, finding.what)));
     }
-    // Boxes cover all cells, and say what the map says.
-    let mut cells = vec![""; map.read.len()];
+    // Boxes cover all squares, and say what the map says.
+    let mut squares = Vec::new();
     for node in with(dirty_part, "rect", "") {
-        let first = number(&node, "y") / 10 * 64 + number(&node, "x") / 10;
-        cells[first..first + number(&node, "width") / 10].fill(node.attribute("class").unwrap());
+        assert_eq!(
+            number(&node, "y") / 10 * 64 + number(&node, "x") / 10,
+            squares.len()
+        );
+        for _ in 0..number(&node, "width") / 10 {
+            squares.push(node.attribute("class").unwrap());
+        }
     }
-    for (cell, class) in cells.iter().enumerate() {
-        let expected = match (map.read[cell], map.used[cell]) {
+    let shown = |part: &keyscan::MapPart| {
+        let cells: Vec<(u64, u64)> = part
+            .read
+            .iter()
+            .copied()
+            .zip(part.used.iter().copied())
+            .collect();
+        cells.into_iter().map(|cell| match cell {
             (0, _) => "hole",
             (_, 0) => "empty",
             (read, used) if 2 * used < read => "some",
             _ => "used",
-        };
-        assert_eq!(*class, expected, "cell {cell}");
-    }
-    assert!(["hole", "empty", "used"]
+        })
+    };
+    let expected: Vec<&str> = shown(&map.parts[0])
+        .chain(["gap"])
+        .chain(shown(&map.parts[1]))
+        .collect();
+    assert_eq!(squares, expected);
+    assert!(["gap", "empty", "used"]
         .iter()
-        .all(|class| cells.contains(class)));
+        .all(|class| squares.contains(class)));
+    let last = with(dirty_part, "rect", "").pop().map(text);
+    assert_eq!(last.unwrap(), "0x1000000000 to 0x100000ffff");
 }
 
 #[test]
