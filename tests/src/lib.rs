@@ -2,6 +2,7 @@
 
 //! What needs a VM or crosses crates: the demo and the VM tests, and what both are made of.
 
+pub mod bench_keyscan;
 pub mod busy;
 pub mod data;
 pub mod demo;
