@@ -165,7 +165,7 @@ pub struct Scan {
     pub decay: Option<Rate>,
     /// With --flips or --decay: spend about so many seconds of one core on what turns out to be no
     /// schedule
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     pub effort: u64,
     /// Scan the bytes of the files as they are, whatever their format
     #[arg(long)]

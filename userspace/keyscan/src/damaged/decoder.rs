@@ -16,6 +16,9 @@ use zeroize::Zeroizing;
 /// Bits of proof by which a schedule must be better than those that differ from it in one bit of a run.
 const DECIDED: f64 = 4.0;
 
+/// Passes after which it shows whether there is hope.
+pub(crate) const EARLY: usize = 8;
+
 /// A schedule recovered, and how it agrees with what was read.
 pub(crate) struct Recovered {
     pub schedule: Schedule,
@@ -29,6 +32,8 @@ pub(crate) struct Decoder {
     prior: Vec<Table>,
     /// By edge, what its equation says of its byte.
     message: Vec<Table>,
+    /// Passes made so far.
+    pub spent: u64,
 }
 
 impl Decoder {
@@ -38,6 +43,7 @@ impl Decoder {
             graph,
             prior: vec![[1.0; 256]; bytes],
             message: vec![[1.0; 256]; edges],
+            spent: 0,
         }
     }
 
@@ -189,14 +195,25 @@ impl Decoder {
         }
     }
 
-    /// The schedule that was at `memory`, if `passes` passes of messages recover it.
-    pub fn recover(&mut self, memory: &[u8], channel: Channel, passes: usize) -> Option<Recovered> {
+    /// The schedule that was at `memory`, if `passes` passes of messages recover it, and the first
+    /// [`EARLY`] find one that explains at least `hope` bits.
+    pub fn recover(
+        &mut self,
+        memory: &[u8],
+        channel: Channel,
+        passes: usize,
+        hope: f64,
+    ) -> Option<Recovered> {
         let form = self.graph.form;
         let (bits, words) = (form.size.bits(), form.words());
         self.load(memory, channel);
         for n in 0..passes {
             self.pass(n % 2 == 1);
+            self.spent += 1;
             let (guess, votes) = self.guess(memory)?;
+            if n + 1 == EARLY && guess.evidence.information < hope {
+                return None;
+            }
             // A schedule with a few wrong bits may be proof enough: the right one is what most of the
             // runs have come to agree on.
             if guess.evidence.proves(bits) && 2 * votes > words {

@@ -22,6 +22,8 @@ pub(crate) struct Candidate {
     pub ones: f64,
     /// By how much z is likelier than random bits.
     pub score: f64,
+    /// What speaks against any schedule here.
+    pub uneven: f64,
     /// As many bytes as a schedule has.
     pub memory: Zeroizing<Box<[u8]>>,
 }
@@ -98,8 +100,9 @@ impl Suspects {
     }
 
     fn sort(&mut self) {
+        let rank = |c: &Candidate| c.score - c.uneven;
         self.list.sort_by(|a, b| match (a.best(), b.best()) {
-            (Some(a), Some(b)) => likelier(a, b),
+            (Some(a), Some(b)) => rank(b).total_cmp(&rank(a)).then_with(|| likelier(a, b)),
             (a, b) => b.is_some().cmp(&a.is_some()),
         });
     }
