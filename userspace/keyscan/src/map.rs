@@ -140,8 +140,15 @@ mod tests {
         assert_eq!(map.parts[0].read, [0x2800, 0x2800, 0]);
         assert_eq!(map.parts[0].used.iter().sum::<u64>(), 0x1000);
         assert_eq!((map.parts[1].read[0], map.parts[1].used[0]), (1, 1));
-        assert!(Map::new(&[0..100], 0).take().is_none() && Map::new(&[], 9).take().is_none());
-        let all = Map::new(&[0..u64::MAX], 16).take().unwrap();
+        assert!(
+            Map::new(std::slice::from_ref(&(0..100)), 0)
+                .take()
+                .is_none()
+                && Map::new(&[], 9).take().is_none()
+        );
+        let all = Map::new(std::slice::from_ref(&(0..u64::MAX)), 16)
+            .take()
+            .unwrap();
         assert_eq!(all.parts[0].read.len(), 16);
     }
 }
