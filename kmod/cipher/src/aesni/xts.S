@@ -54,6 +54,7 @@
 // struct Start
 .set	START_IV,	0
 .set	START_POWER,	16
+.set	START_FIRST,	32
 
 .pushsection .rodata.tresor_aesni, "a", @progbits
 	.balign		16
