@@ -13,6 +13,7 @@ macro_rules! assembly {
             include_str!("aesni/frame.S"),
             include_str!("aesni/schedule.S"),
             include_str!("aesni/groups.S"),
+            include_str!("aesni/request.S"),
             include_str!("aesni/xts.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
@@ -40,7 +41,7 @@ assembly!(0);
 #[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
 assembly!(
     0,
-    "aesni/xts_raw.S",
+    "aesni/raw.S",
     "aesni_avx/xts_raw.S",
     "vaes_avx2/xts_raw.S",
     "vaes_avx512/xts_raw.S",
