@@ -13,13 +13,19 @@ macro_rules! assembly {
             include_str!("aesni/frame.S"),
             include_str!("aesni/schedule.S"),
             include_str!("aesni/groups.S"),
+            include_str!("aesni/request.S"),
             include_str!("aesni/xts.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
             include_str!("avx/packed.S"),
+            include_str!("avx/single.S"),
+            include_str!("avx/modes.S"),
             include_str!("aesni_avx/xts.S"),
+            include_str!("aesni_avx/modes.S"),
             include_str!("vaes_avx2/xts.S"),
+            include_str!("vaes_avx2/modes.S"),
             include_str!("vaes_avx512/xts.S"),
+            include_str!("vaes_avx512/modes.S"),
             $(include_str!($tests),)*
             // Last, as it ends the table of windows.
             include_str!("aesni/key.S"),
@@ -35,8 +41,9 @@ assembly!(0);
 #[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
 assembly!(
     0,
-    "aesni/xts_raw.S",
+    "aesni/raw.S",
     "aesni_avx/xts_raw.S",
     "vaes_avx2/xts_raw.S",
-    "vaes_avx512/xts_raw.S"
+    "vaes_avx512/xts_raw.S",
+    "avx/modes_raw.S"
 );

@@ -19,8 +19,14 @@
 // Within GROUP_ a round key is computed one round ahead, before the rounds that wait for the one
 // before it: the CPU takes the oldest of what is ready, and the chain of keys must not wait.
 
+.set	LONE, 0			// 1 where xmm0 is alone
+
 .macro	ROUND		op, key
+.if LONE
+	EACH		\op, \key, 0
+.else
 	EACH		\op, \key, 0, 1, 2, 3, 4, 5, 6, 7
+.endif
 .endm
 
 // Keeps k_0..k_2 in xmm9-xmm11.

@@ -273,7 +273,7 @@
 .Ldata_done\@:
 .endm
 // The way out: wipes, and returns 0, or 1 if entered at \wrong.
-.macro	LEAVE_512	wrong
+.macro	LEAVE_z		wrong
 	WIPE_AVX512
 	xor		%eax, %eax
 	RETURN
@@ -292,7 +292,7 @@
 	ROUTINE		tresor_vaes_avx512_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_512_\size\()_\dir
 	DATA_512	\size, \dir
-	LEAVE_512	.Lnot_held_512_\size\()_\dir
+	LEAVE_z		.Lnot_held_512_\size\()_\dir
 	END_ROUTINE	tresor_vaes_avx512_xts\size\()_\dir
 .endm
 
