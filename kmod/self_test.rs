@@ -24,7 +24,7 @@ pub(crate) fn run() -> Result {
             unsafe { kat::run::<KernelSha256>(engine, &slot.share, &mut buffer, piece) }
         };
         result.map_err(|wrong| {
-            pr_err!("refusing to load: the self-test failed: {wrong}\n");
+            pr_err!("refusing to load: the self-test failed: {}\n", format_args!("{wrong}"));
             EIO
         })?;
     }
