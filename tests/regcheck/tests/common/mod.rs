@@ -11,7 +11,7 @@ use regcheck::{check, Report};
 
 /// The files, in the order in which the module includes them.
 /// Names without a folder are those of `aesni`.
-pub const FILES: [&str; 15] = [
+pub const FILES: [&str; 21] = [
     "frame.S",
     "schedule.S",
     "groups.S",
@@ -23,9 +23,15 @@ pub const FILES: [&str; 15] = [
     "avx/schedule.S",
     "avx/frame.S",
     "avx/packed.S",
+    "avx/single.S",
+    "avx/modes.S",
+    "avx/steal.S",
     "aesni_avx/xts.S",
+    "aesni_avx/modes.S",
     "vaes_avx2/xts.S",
+    "vaes_avx2/modes.S",
     "vaes_avx512/xts.S",
+    "vaes_avx512/modes.S",
     "key.S",
 ];
 
