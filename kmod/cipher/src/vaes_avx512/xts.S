@@ -15,9 +15,9 @@
 // halves: a CPU that looks ahead over a few hundred instructions then finds the next half's loads and
 // tweaks in time.
 //
-// Memory: as in aesni/xts.S. Mask registers hold lengths only.
+// Memory: as in aesni/request.S. Mask registers hold lengths only.
 //
-// Registers: general ones as in aesni/xts.S. Vector registers, all secret:
+// Registers: general ones as in aesni/request.S. Vector registers, all secret:
 //	zmm0-zmm7	blocks; before that keys, states of schedules, scratch
 //	zmm8-zmm15	tweaks of the group
 //	zmm16		scratch
@@ -357,11 +357,11 @@
 	RETURN
 .endm
 
-// u32 tresor_vaes_avx512_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
+// u32 tresor_vaes_avx512_xts<size>_<dir>(const struct share *share, const struct volume_key *key,
 //					  const struct start *start, u8 *dst, const u8 *src, u64 len);
 //
 // Returns 0, or 1 without having written anything if the registers hold no M with the key's check
-// value. \len is a multiple of 16 and not 0.
+// value. \len is 16 or more.
 .macro	XTS_512		size, dir
 	ROUTINE		tresor_vaes_avx512_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_512_\size\()_\dir
