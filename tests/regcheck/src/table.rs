@@ -146,6 +146,7 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Pandn | M::Vpandn | M::Vpandnd | M::Vpandnq => Op::VectorMix,
         M::Paddq | M::Vpaddq => Op::VectorAdd,
         M::Shufps | M::Vshufps | M::Psubb | M::Vpsubb => Op::VectorMix,
+        M::Vpandn | M::Vpandnq => Op::VectorMix,
         M::Paddb | M::Vpaddb => Op::VectorByteAdd,
         M::Pshufb | M::Vpshufb => Op::VectorShuffle,
         M::Pblendvb | M::Vpblendvb => Op::VectorChoose,
