@@ -143,7 +143,6 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Pextrq | M::Vpextrq => Op::TakeQuadword,
         M::Pxor | M::Vpxor | M::Vpxord | M::Vpxorq => Op::VectorXor,
         M::Pand | M::Vpand | M::Vpandd | M::Vpandq => Op::VectorAnd,
-        M::Pandn | M::Vpandn | M::Vpandnd | M::Vpandnq => Op::VectorMix,
         M::Paddq | M::Vpaddq => Op::VectorAdd,
         M::Shufps | M::Vshufps | M::Psubb | M::Vpsubb => Op::VectorMix,
         M::Vpandn | M::Vpandnq => Op::VectorMix,
