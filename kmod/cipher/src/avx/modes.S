@@ -178,9 +178,15 @@
 	ADVANCE		BYTES_\w*\n
 .endm
 
-// The text, with the round keys and register 4 in place; LEN is not 0. Falls through when done.
+// The text, with the round keys and register 4 in place; LEN is not 0, and for cbcenc a multiple of 16.
+// Falls through when done.
 .macro	CRYPT_MODE	v, size, dir, mode
-.ifnc \mode,cbcenc
+.ifc \mode,cbcenc
+.Lblock\@:
+	CRYPT_SOME	\v, x, \size, \dir, 1, \mode
+	sub		$16, LEN
+	jnz		.Lblock\@
+.else
 	sub		$IN_FLIGHT_\size\()_\v * BYTES_\v, LEN
 	jb		.Lfew\@
 	.balign		32, 0x90
@@ -190,7 +196,6 @@
 	jae		.Lgroup\@
 .Lfew\@:
 	add		$IN_FLIGHT_\size\()_\v * BYTES_\v, LEN
-.endif
 	sub		$16, LEN
 	jb		.Lblocks_done\@
 .Lblock\@:
@@ -198,6 +203,7 @@
 	sub		$16, LEN
 	jae		.Lblock\@
 .Lblocks_done\@:
+.endif
 .ifc \mode,ctr
 	add		$16, LEN
 	jz		.Lstream_done\@
