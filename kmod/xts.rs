@@ -6,7 +6,7 @@
 
 use crate::{
     bindings,
-    cipher::{self, Direction, XtsKey, SECTION_MAX},
+    cipher::{self, Direction, Mode, VolumeKey, SECTION_MAX},
     engine,
     errno::no_key,
     percpu,
@@ -24,7 +24,7 @@ const BLOCK: usize = 16;
 pub(crate) struct Xts(Option<Keyed>);
 
 struct Keyed {
-    key: XtsKey,
+    key: VolumeKey,
     _volume: Volume,
 }
 
@@ -55,7 +55,7 @@ impl Skcipher for Xts {
             return Err(EPERM);
         }
         let (check, volume) = store::open_volume()?;
-        let key = XtsKey::new::<KernelSha256>(check, blob).map_err(|_| EINVAL)?;
+        let key = VolumeKey::new::<KernelSha256>(Mode::Xts, check, blob).map_err(|_| EINVAL)?;
         self.0 = Some(Keyed {
             key,
             _volume: volume,
@@ -93,7 +93,7 @@ impl Xts {
                 // `slot`; the chunk has `part` bytes from `done` on either side.
                 let result = unsafe {
                     let (dst, src) = (dst.add(done), src.add(done));
-                    cipher::xts(
+                    cipher::crypt(
                         engine,
                         direction,
                         &slot.share,
