@@ -7,9 +7,9 @@
 //! `tests/known_answers.rs` computes them again.
 
 use super::{
-    arm, check, give_masked, give_pad, input, peek_check, refresh, slot_key, take_masked, take_pad,
-    wipe, xts, CheckValue, Direction, Engine, Input, Line, Mode, NotHeld, Purpose, Sha256, Share,
-    XtsKey, SECTION_MAX,
+    arm, check, crypt, give_masked, give_pad, input, peek_check, refresh, slot_key, take_masked,
+    take_pad, wipe, CheckValue, Direction, Engine, Input, Line, Mode, NotHeld, Purpose, Sha256,
+    Share, VolumeKey, SECTION_MAX,
 };
 
 /// The master key of the answers.
@@ -132,7 +132,7 @@ unsafe fn xts_answers<H: Sha256>(
     buffer: &mut [u8; SECTION_MAX],
 ) -> Result<(), &'static str> {
     let blob = BLOB.get(..blob_len).unwrap_or(&[]);
-    let key = XtsKey::new::<H>(CHECK, blob).map_err(|_| "blob length")?;
+    let key = VolumeKey::new::<H>(Mode::Xts, CHECK, blob).map_err(|_| "blob length")?;
     for (i, byte) in buffer.iter_mut().enumerate() {
         *byte = data(i);
     }
@@ -156,7 +156,7 @@ unsafe fn xts_answers<H: Sha256>(
     if let Some(byte) = wrong.last_mut() {
         *byte ^= 1;
     }
-    let key = XtsKey::new::<H>(CheckValue(wrong), blob).map_err(|_| "blob length")?;
+    let key = VolumeKey::new::<H>(Mode::Xts, CheckValue(wrong), blob).map_err(|_| "blob length")?;
     for direction in [Direction::Encrypt, Direction::Decrypt] {
         // SAFETY: as promised by the caller.
         let done = unsafe { in_sections(engine, share, &key, direction, false, buffer) };
@@ -175,7 +175,7 @@ unsafe fn xts_answers<H: Sha256>(
 unsafe fn in_sections(
     engine: Engine,
     share: &Share,
-    key: &XtsKey,
+    key: &VolumeKey,
     direction: Direction,
     short: bool,
     buffer: &mut [u8; SECTION_MAX],
@@ -187,7 +187,7 @@ unsafe fn in_sections(
         let len = rest.len().min(16 * blocks);
         let p = rest.as_mut_ptr();
         // SAFETY: as promised by the caller; the first `len` bytes of `rest` are ours.
-        unsafe { xts(engine, direction, share, key, &IV, block, p, p, len)? };
+        unsafe { crypt(engine, direction, share, key, &IV, block, p, p, len)? };
         block += len as u64 / 16;
         blocks += 1;
         rest = rest.get_mut(len..).unwrap_or_default();

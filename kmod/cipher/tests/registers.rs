@@ -13,7 +13,7 @@ mod stepper;
 use common::{armed, engines, two_blocks, two_inputs, volume_key, xor, Hash};
 use secrets::{schedule, Secrets};
 use stepper::{call, step, Nmi, Registers};
-use tresor_cipher::{Direction, Engine, Line, Share, XtsKey};
+use tresor_cipher::{Direction, Engine, Line, Mode, Share, Start, VolumeKey};
 
 extern "C" {
     fn tresor_aesni_check();
@@ -92,13 +92,6 @@ fn bytes<const N: usize>(seed: u64) -> [u8; N] {
     out
 }
 
-/// `engine.rs` has the same, private.
-#[repr(C)]
-struct Start {
-    iv: [u8; 16],
-    power: [u64; 2],
-}
-
 /// One call of a routine, with everything that it works on.
 struct Scene {
     name: &'static str,
@@ -108,9 +101,10 @@ struct Scene {
     blob: Vec<u8>,
     direction: Direction,
     share: Box<Share>,
-    key: Box<XtsKey>,
+    key: Box<VolumeKey>,
     check: Box<[u8; 16]>,
     inputs: Box<[[u8; 16]; 2]>,
+    iv: [u8; 16],
     start: Box<Start>,
     line: Box<Line>,
     data: Vec<u8>,
@@ -137,14 +131,12 @@ impl Scene {
                 Direction::Encrypt
             },
             share,
-            key: Box::new(XtsKey::new::<Hash>(check, &blob).unwrap()),
+            key: Box::new(VolumeKey::new::<Hash>(Mode::Xts, check, &blob).unwrap()),
             blob,
             check: Box::new(check.0),
             inputs: Box::new(two_inputs(b'r', &bytes::<20>(4))),
-            start: Box::new(Start {
-                iv: bytes(5),
-                power: [1, 0],
-            }),
+            iv: bytes(5),
+            start: Box::new(Start::new(Mode::Xts, &bytes(5), 0)),
             line: Box::new(Line::new()),
             data: bytes::<4096>(6)[..len].to_vec(),
             out: vec![0xee; len.max(32)],
@@ -195,13 +187,8 @@ impl Scene {
 
     /// Everything that no general register may hold outside of windows, and no register afterwards.
     fn secrets(&self) -> Secrets {
-        let mut all = Secrets::of_request(
-            &self.m,
-            &self.blob,
-            &self.start.iv,
-            self.direction,
-            &self.data,
-        );
+        let mut all =
+            Secrets::of_request(&self.m, &self.blob, &self.iv, self.direction, &self.data);
         let dr = xor(&self.m, &self.s);
         all.add(&self.m);
         all.add(&self.s);
@@ -242,7 +229,7 @@ impl Scene {
                     "take_masked" => expect(self.line() == [0; 32], "line"),
                     _ => {
                         let mut data = self.data.clone();
-                        let iv = &self.start.iv;
+                        let iv = &self.iv;
                         common::xts(&self.m, &self.blob, iv, self.direction, &mut data);
                         expect(self.out[..data.len()] == data, "data")
                     }

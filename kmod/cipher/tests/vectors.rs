@@ -5,7 +5,7 @@
 mod common;
 
 use common::engines;
-use tresor_cipher::{raw_xts, Direction, Engine, RawKey};
+use tresor_cipher::{raw_crypt, Direction, Engine, Mode, RawKey};
 
 struct Vector {
     name: String,
@@ -39,11 +39,8 @@ fn vectors() -> Vec<Vector> {
 }
 
 fn run(engine: Engine, vector: &Vector, direction: Direction, block: usize, data: &mut [u8]) {
-    let key = match vector.key.len() {
-        32 => RawKey::Aes128(vector.key[..].try_into().unwrap()),
-        _ => RawKey::Aes256(vector.key[..].try_into().unwrap()),
-    };
-    raw_xts(engine, direction, key, &vector.iv, block as u64, data);
+    let key = RawKey::new(Mode::Xts, &vector.key, &[0; 32]).unwrap();
+    raw_crypt(engine, direction, &key, &vector.iv, block as u64, data);
 }
 
 #[test]

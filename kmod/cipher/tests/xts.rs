@@ -7,7 +7,9 @@ mod common;
 use common::{armed, engines, Hash};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tresor_cipher::{xts, CheckValue, Direction, Engine, NotHeld, Share, XtsKey, SECTION_MAX};
+use tresor_cipher::{
+    crypt, CheckValue, Direction, Engine, Mode, NotHeld, Share, VolumeKey, SECTION_MAX,
+};
 
 /// Bytes before and behind a destination that must stay what they are.
 const GUARD: usize = 160;
@@ -30,7 +32,7 @@ fn direction() -> impl Strategy<Value = Direction> {
 fn in_sections(
     engine: Engine,
     share: &Share,
-    key: &XtsKey,
+    key: &VolumeKey,
     iv: &[u8; 16],
     direction: Direction,
     data: &[u8],
@@ -60,7 +62,7 @@ fn in_sections(
         };
         // SAFETY: nobody else uses the share; both ranges are `len` bytes, equal or disjoint.
         unsafe {
-            xts(
+            crypt(
                 engine,
                 direction,
                 share,
@@ -105,7 +107,7 @@ proptest! {
         cuts in vec(1usize..=256, 1..6), offsets in (0usize..64, 0usize..64), in_place: bool,
     ) {
         let (share, check) = armed(&m, &s);
-        let key = XtsKey::new::<Hash>(check, &blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, &blob).unwrap();
         let out =
             in_sections(engine, &share, &key, &iv, direction, &data, &cuts, offsets, in_place);
         prop_assert_eq!(out, Ok(reference(&m, &blob, &iv, direction, &data)));
@@ -117,7 +119,7 @@ proptest! {
         data in vec(any::<[u8; 16]>(), 1..=256).prop_map(|d| d.concat()),
     ) {
         let (share, check) = armed(&m, &s);
-        let key = XtsKey::new::<Hash>(check, &blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, &blob).unwrap();
         let whole = [256];
         let run = |direction, data: &[u8]| {
             in_sections(engine, &share, &key, &iv, direction, data, &whole, (0, 0), true).unwrap()
@@ -131,13 +133,13 @@ proptest! {
         engine in engine(), m: [u8; 32], blob in blob(), iv: [u8; 16], skipped in 0usize..70_000,
     ) {
         let (share, check) = armed(&m, &[9; 32]);
-        let key = XtsKey::new::<Hash>(check, &blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, &blob).unwrap();
         let mut unit = vec![0u8; 16 * (skipped + 3)];
         let mut out = [0u8; 48];
         let src = unit[16 * skipped..].as_ptr();
         let (block, dst) = (skipped as u64, out.as_mut_ptr());
         // SAFETY: nobody else uses the share; both ranges are 48 bytes and disjoint.
-        unsafe { xts(engine, Direction::Encrypt, &share, &key, &iv, block, dst, src, 48) }.unwrap();
+        unsafe { crypt(engine, Direction::Encrypt, &share, &key, &iv, block, dst, src, 48) }.unwrap();
         common::xts(&m, &blob, &iv, Direction::Encrypt, &mut unit);
         prop_assert_eq!(&out[..], &unit[16 * skipped..]);
     }
@@ -150,7 +152,7 @@ fn every_split_of_a_data_unit_gives_the_same_bytes() {
     let data: Vec<u8> = (0..16 * 35u32).map(|i| ((i * i) >> 3) as u8).collect();
     for blob in [&[1u8; 32][..], &[2u8; 64][..]] {
         let (share, check) = armed(&m, &[0x99; 32]);
-        let key = XtsKey::new::<Hash>(check, blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, blob).unwrap();
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let expected = reference(&m, blob, &iv, direction, &data);
             for (engine, first) in engines()
@@ -185,7 +187,7 @@ fn every_length_of_a_section_gives_the_right_bytes() {
     let data: Vec<u8> = (0..SECTION_MAX).map(|i| (i * 7) as u8).collect();
     for blob in [&[3u8; 32][..], &[4u8; 64][..]] {
         let (share, check) = armed(&m, &[0x11; 32]);
-        let key = XtsKey::new::<Hash>(check, blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, blob).unwrap();
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             let expected = reference(&m, blob, &iv, direction, &data);
             for (engine, blocks) in engines()
@@ -211,7 +213,7 @@ fn every_length_of_a_section_gives_the_right_bytes() {
 }
 
 /// What happens to a destination when the registers do not hold the key's M.
-fn refused(share: &Share, key: &XtsKey) {
+fn refused(share: &Share, key: &VolumeKey) {
     for engine in engines() {
         for direction in [Direction::Encrypt, Direction::Decrypt] {
             for len in [16, 112, 128, 144, 512, 4096] {
@@ -219,7 +221,7 @@ fn refused(share: &Share, key: &XtsKey) {
                 let data = vec![1u8; len];
                 let (dst, src) = (out[32..].as_mut_ptr(), data.as_ptr());
                 // SAFETY: nobody else uses the share; both ranges are `len` bytes and disjoint.
-                let r = unsafe { xts(engine, direction, share, key, &[0; 16], 5, dst, src, len) };
+                let r = unsafe { crypt(engine, direction, share, key, &[0; 16], 5, dst, src, len) };
                 assert_eq!(r, Err(NotHeld));
                 assert!(out.iter().all(|b| *b == 0x77), "the destination changed");
             }
@@ -231,7 +233,7 @@ fn refused(share: &Share, key: &XtsKey) {
 fn without_the_key_in_the_registers_no_byte_is_written() {
     for blob in [&[5u8; 32][..], &[6u8; 64][..]] {
         let (share, check) = armed(&[0x31; 32], &[0x32; 32]);
-        let key = XtsKey::new::<Hash>(check, blob).unwrap();
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, blob).unwrap();
         let registers = share.registers();
         for bit in 0..256 {
             let mut wrong = registers;
@@ -247,7 +249,7 @@ fn without_the_key_in_the_registers_no_byte_is_written() {
             // The control: with the right registers the same call works.
             // SAFETY: nobody else uses the share; both ranges are 16 bytes and disjoint.
             unsafe {
-                xts(
+                crypt(
                     engine,
                     Direction::Encrypt,
                     &share,
@@ -272,25 +274,28 @@ fn a_key_made_for_another_master_key_is_refused() {
     for bit in 0..128 {
         let mut other = check;
         other.0[bit / 8] ^= 1 << (bit % 8);
-        refused(&share, &XtsKey::new::<Hash>(other, &[5; 64]).unwrap());
+        refused(
+            &share,
+            &VolumeKey::new::<Hash>(Mode::Xts, other, &[5; 64]).unwrap(),
+        );
     }
     refused(
         &share,
-        &XtsKey::new::<Hash>(CheckValue([0; 16]), &[5; 32]).unwrap(),
+        &VolumeKey::new::<Hash>(Mode::Xts, CheckValue([0; 16]), &[5; 32]).unwrap(),
     );
 }
 
 #[test]
 fn a_length_outside_of_the_contract_writes_nothing() {
     let (share, check) = armed(&[0x31; 32], &[0x32; 32]);
-    let key = XtsKey::new::<Hash>(check, &[8; 64]).unwrap();
+    let key = VolumeKey::new::<Hash>(Mode::Xts, check, &[8; 64]).unwrap();
     let mut buffer = vec![0x55u8; 3 * SECTION_MAX];
     let p = buffer.as_mut_ptr();
-    for len in [0, 1, 15, 17, 4095, SECTION_MAX + 16, 2 * SECTION_MAX] {
+    for len in [0, 1, 15, SECTION_MAX + 1, SECTION_MAX + 16, 2 * SECTION_MAX] {
         for engine in engines() {
             // SAFETY: nobody else uses the share; the buffer is longer than all of these.
             let r = unsafe {
-                xts(
+                crypt(
                     engine,
                     Direction::Encrypt,
                     &share,
@@ -311,12 +316,12 @@ fn a_length_outside_of_the_contract_writes_nothing() {
 #[test]
 fn only_blobs_of_32_and_64_bytes_make_a_key() {
     for len in 0..200 {
-        let made = XtsKey::new::<Hash>(CheckValue::default(), &vec![1; len]);
+        let made = VolumeKey::new::<Hash>(Mode::Xts, CheckValue::default(), &vec![1; len]);
         match len {
             32 | 64 => assert!(made.is_ok()),
             _ => assert_eq!(
                 made.unwrap_err().to_string(),
-                format!("an XTS blob is 32 or 64 bytes, not {len}")
+                format!("a blob for xts is 32 or 64 bytes, not {len}")
             ),
         }
     }

@@ -19,7 +19,7 @@ use linux::{linux_name, Linux};
 use std::arch::x86_64::_mm_lfence;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use tresor_cipher::{xts, Direction, Engine, Share, XtsKey};
+use tresor_cipher::{crypt, Direction, Engine, Mode, Share, VolumeKey};
 
 const M: [u8; 32] = [0x3a; 32];
 const LENGTHS: [usize; 2] = [512, 4096];
@@ -32,14 +32,14 @@ const SLICE: Duration = Duration::from_micros(400);
 struct Tresor {
     engine: Engine,
     share: Box<Share>,
-    key: XtsKey,
+    key: VolumeKey,
     direction: Direction,
 }
 
 impl Tresor {
     fn new(engine: Engine, blob: &[u8], direction: Direction) -> Self {
         let (share, check) = armed(&M, &[0x77; 32]);
-        let key = XtsKey::new::<Hash>(check, blob).expect("a blob of 32 or 64 bytes");
+        let key = VolumeKey::new::<Hash>(Mode::Xts, check, blob).expect("a blob of 32 or 64 bytes");
         Self {
             engine,
             share,
@@ -53,7 +53,7 @@ impl Tresor {
         // SAFETY: only engines that the CPU supports are asked for; the share is this struct's own;
         // both slices are `len` bytes and disjoint.
         unsafe {
-            xts(
+            crypt(
                 self.engine,
                 self.direction,
                 &self.share,
