@@ -139,39 +139,6 @@ pub(super) fn plain_mode_of_cryptsetup_works(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn memory_cut_in_any_way_gives_the_same_ciphertext(guest: &mut Guest) -> Result<()> {
-    guest.vm.check("modprobe tresor_test")?;
-    let key = guest.insert_and_load()?;
-    // Constants of tests/kmod/tresor_test.c.
-    let (blob, iv) = ([0x6b; 64], [0x42; 16]);
-    let Volume::Xts256(reference) = Volume::new(&key.master.xts_key(&blob)?)? else {
-        anyhow::bail!("64 bytes are no AES-256 key");
-    };
-    for len in [16, 512, 4096, 4112, 8192, 20480] {
-        guest
-            .vm
-            .check(&format!("echo scatter {len} >/proc/tresor_test"))?;
-        let mut wanted: Vec<u8> = (0..len).map(|i: u32| (i ^ (i >> 8)) as u8).collect();
-        reference.encrypt_sector(&mut wanted, iv);
-        let is = guest.vm.read_file("/proc/tresor_test")?;
-        ensure!(
-            is == wanted,
-            "{len} bytes in one request are not AES-XTS under the key of F"
-        );
-    }
-    for (len, wanted) in [(0, "Invalid"), (15, "Invalid"), (4097, "Invalid")] {
-        let output = guest
-            .vm
-            .run(&format!("echo scatter {len} | cat >/proc/tresor_test"))?;
-        ensure!(
-            output.text().contains(wanted),
-            "{len} bytes: {}",
-            output.text()
-        );
-    }
-    Ok(())
-}
-
 /// Makes a LUKS2 volume with this passphrase and cipher on the disk of this name, and opens it.
 fn luks(
     guest: &mut Guest,
