@@ -13,7 +13,11 @@ macro_rules! assembly {
             include_str!("aesni/frame.S"),
             include_str!("aesni/schedule.S"),
             include_str!("aesni/groups.S"),
+            include_str!("aesni/request.S"),
+            include_str!("aesni/schedule192.S"),
             include_str!("aesni/xts.S"),
+            include_str!("aesni/modes.S"),
+            include_str!("aesni/chain.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
             include_str!("avx/packed.S"),
@@ -35,7 +39,7 @@ assembly!(0);
 #[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
 assembly!(
     0,
-    "aesni/xts_raw.S",
+    "aesni/raw.S",
     "aesni_avx/xts_raw.S",
     "vaes_avx2/xts_raw.S",
     "vaes_avx512/xts_raw.S"
