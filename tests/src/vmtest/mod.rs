@@ -16,6 +16,7 @@ mod debuggers;
 pub mod disks;
 mod endings;
 mod engines;
+mod essiv;
 mod harness;
 pub(crate) mod hotplug;
 mod load_path;
@@ -154,6 +155,8 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![
             volumes::what_reaches_the_disk_is_aes_xts_under_the_derived_key,
             volumes::plain_mode_of_cryptsetup_works,
+            essiv::what_reaches_the_disk_with_essiv_is_aes_cbc_under_the_derived_keys,
+            essiv::a_luks2_volume_with_essiv_works,
             volumes::a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours,
         ],
     },
