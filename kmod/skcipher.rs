@@ -162,9 +162,11 @@ impl<T: Skcipher> Registration<T> {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { slot.write(Self::describe(module)) };
                 // SAFETY: The description is complete, and pinned until it is taken back.
-                to_result(unsafe { bindings::crypto_register_skcipher(slot) }).inspect_err(|error| {
+                to_result(unsafe { bindings::crypto_register_skcipher(slot) }).map_err(|error| {
                     let name = T::PROPERTIES.driver_name;
                     pr_err!("refusing to load: {name:?} cannot be registered: {error:?}\n");
+                    // A module that cannot be loaded for this means to the kernel that it is loaded.
+                    if error == EEXIST { EBUSY } else { error }
                 })
             }),
             _algorithm: PhantomData,

@@ -207,7 +207,7 @@ pub(super) fn if_one_algorithm_cannot_be_registered_none_is(guest: &mut Guest) -
         ))?;
         let output = guest.vm.run("modprobe tresor")?;
         ensure!(
-            !output.success() && output.text().contains("File exists"),
+            !output.success() && output.text().contains("Device or resource busy"),
             "modprobe said {:?} with {occupied} taken",
             output.text()
         );
