@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What needs a VM or crosses crates: the demo and the VM tests, and what both are made of.
+//! What needs a VM or crosses crates: the demo, the VM tests, the benchmark, and what they are made of.
 
+pub mod bench;
 pub mod busy;
 pub mod data;
 pub mod demo;

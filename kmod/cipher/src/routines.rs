@@ -150,6 +150,27 @@ routines! { aesni_avx: AesniAvx {
     (Xts, Aes128, Decrypt) => tresor_aesni_avx_xts128_dec, tresor_aesni_avx_raw_xts128_dec;
     (Xts, Aes256, Encrypt) => tresor_aesni_avx_xts256_enc, tresor_aesni_avx_raw_xts256_enc;
     (Xts, Aes256, Decrypt) => tresor_aesni_avx_xts256_dec, tresor_aesni_avx_raw_xts256_dec;
+    (Cbc, Aes128, Encrypt) => tresor_aesni_avx_cbc128_enc, tresor_aesni_avx_raw_cbc128_enc;
+    (Cbc, Aes128, Decrypt) => tresor_aesni_avx_cbc128_dec, tresor_aesni_avx_raw_cbc128_dec;
+    (Cbc, Aes192, Encrypt) => tresor_aesni_avx_cbc192_enc, tresor_aesni_avx_raw_cbc192_enc;
+    (Cbc, Aes192, Decrypt) => tresor_aesni_avx_cbc192_dec, tresor_aesni_avx_raw_cbc192_dec;
+    (Cbc, Aes256, Encrypt) => tresor_aesni_avx_cbc256_enc, tresor_aesni_avx_raw_cbc256_enc;
+    (Cbc, Aes256, Decrypt) => tresor_aesni_avx_cbc256_dec, tresor_aesni_avx_raw_cbc256_dec;
+    (Ctr, Aes128, Encrypt | Decrypt) => tresor_aesni_avx_ctr128, tresor_aesni_avx_raw_ctr128;
+    (Ctr, Aes192, Encrypt | Decrypt) => tresor_aesni_avx_ctr192, tresor_aesni_avx_raw_ctr192;
+    (Ctr, Aes256, Encrypt | Decrypt) => tresor_aesni_avx_ctr256, tresor_aesni_avx_raw_ctr256;
+    (Ecb, Aes128, Encrypt) => tresor_aesni_avx_ecb128_enc, tresor_aesni_avx_raw_ecb128_enc;
+    (Ecb, Aes128, Decrypt) => tresor_aesni_avx_ecb128_dec, tresor_aesni_avx_raw_ecb128_dec;
+    (Ecb, Aes192, Encrypt) => tresor_aesni_avx_ecb192_enc, tresor_aesni_avx_raw_ecb192_enc;
+    (Ecb, Aes192, Decrypt) => tresor_aesni_avx_ecb192_dec, tresor_aesni_avx_raw_ecb192_dec;
+    (Ecb, Aes256, Encrypt) => tresor_aesni_avx_ecb256_enc, tresor_aesni_avx_raw_ecb256_enc;
+    (Ecb, Aes256, Decrypt) => tresor_aesni_avx_ecb256_dec, tresor_aesni_avx_raw_ecb256_dec;
+    (EssivCbc, Aes128, Encrypt) => tresor_aesni_avx_essiv128_enc, tresor_aesni_avx_raw_essiv128_enc;
+    (EssivCbc, Aes128, Decrypt) => tresor_aesni_avx_essiv128_dec, tresor_aesni_avx_raw_essiv128_dec;
+    (EssivCbc, Aes192, Encrypt) => tresor_aesni_avx_essiv192_enc, tresor_aesni_avx_raw_essiv192_enc;
+    (EssivCbc, Aes192, Decrypt) => tresor_aesni_avx_essiv192_dec, tresor_aesni_avx_raw_essiv192_dec;
+    (EssivCbc, Aes256, Encrypt) => tresor_aesni_avx_essiv256_enc, tresor_aesni_avx_raw_essiv256_enc;
+    (EssivCbc, Aes256, Decrypt) => tresor_aesni_avx_essiv256_dec, tresor_aesni_avx_raw_essiv256_dec;
 } }
 
 routines! { vaes_avx2: VaesAvx2 {
@@ -157,6 +178,27 @@ routines! { vaes_avx2: VaesAvx2 {
     (Xts, Aes128, Decrypt) => tresor_vaes_avx2_xts128_dec, tresor_vaes_avx2_raw_xts128_dec;
     (Xts, Aes256, Encrypt) => tresor_vaes_avx2_xts256_enc, tresor_vaes_avx2_raw_xts256_enc;
     (Xts, Aes256, Decrypt) => tresor_vaes_avx2_xts256_dec, tresor_vaes_avx2_raw_xts256_dec;
+    (Cbc, Aes128, Encrypt) => tresor_vaes_avx2_cbc128_enc, tresor_vaes_avx2_raw_cbc128_enc;
+    (Cbc, Aes128, Decrypt) => tresor_vaes_avx2_cbc128_dec, tresor_vaes_avx2_raw_cbc128_dec;
+    (Cbc, Aes192, Encrypt) => tresor_vaes_avx2_cbc192_enc, tresor_vaes_avx2_raw_cbc192_enc;
+    (Cbc, Aes192, Decrypt) => tresor_vaes_avx2_cbc192_dec, tresor_vaes_avx2_raw_cbc192_dec;
+    (Cbc, Aes256, Encrypt) => tresor_vaes_avx2_cbc256_enc, tresor_vaes_avx2_raw_cbc256_enc;
+    (Cbc, Aes256, Decrypt) => tresor_vaes_avx2_cbc256_dec, tresor_vaes_avx2_raw_cbc256_dec;
+    (Ctr, Aes128, Encrypt | Decrypt) => tresor_vaes_avx2_ctr128, tresor_vaes_avx2_raw_ctr128;
+    (Ctr, Aes192, Encrypt | Decrypt) => tresor_vaes_avx2_ctr192, tresor_vaes_avx2_raw_ctr192;
+    (Ctr, Aes256, Encrypt | Decrypt) => tresor_vaes_avx2_ctr256, tresor_vaes_avx2_raw_ctr256;
+    (Ecb, Aes128, Encrypt) => tresor_vaes_avx2_ecb128_enc, tresor_vaes_avx2_raw_ecb128_enc;
+    (Ecb, Aes128, Decrypt) => tresor_vaes_avx2_ecb128_dec, tresor_vaes_avx2_raw_ecb128_dec;
+    (Ecb, Aes192, Encrypt) => tresor_vaes_avx2_ecb192_enc, tresor_vaes_avx2_raw_ecb192_enc;
+    (Ecb, Aes192, Decrypt) => tresor_vaes_avx2_ecb192_dec, tresor_vaes_avx2_raw_ecb192_dec;
+    (Ecb, Aes256, Encrypt) => tresor_vaes_avx2_ecb256_enc, tresor_vaes_avx2_raw_ecb256_enc;
+    (Ecb, Aes256, Decrypt) => tresor_vaes_avx2_ecb256_dec, tresor_vaes_avx2_raw_ecb256_dec;
+    (EssivCbc, Aes128, Encrypt) => tresor_vaes_avx2_essiv128_enc, tresor_vaes_avx2_raw_essiv128_enc;
+    (EssivCbc, Aes128, Decrypt) => tresor_vaes_avx2_essiv128_dec, tresor_vaes_avx2_raw_essiv128_dec;
+    (EssivCbc, Aes192, Encrypt) => tresor_vaes_avx2_essiv192_enc, tresor_vaes_avx2_raw_essiv192_enc;
+    (EssivCbc, Aes192, Decrypt) => tresor_vaes_avx2_essiv192_dec, tresor_vaes_avx2_raw_essiv192_dec;
+    (EssivCbc, Aes256, Encrypt) => tresor_vaes_avx2_essiv256_enc, tresor_vaes_avx2_raw_essiv256_enc;
+    (EssivCbc, Aes256, Decrypt) => tresor_vaes_avx2_essiv256_dec, tresor_vaes_avx2_raw_essiv256_dec;
 } }
 
 routines! { vaes_avx512: VaesAvx512 {
@@ -164,6 +206,27 @@ routines! { vaes_avx512: VaesAvx512 {
     (Xts, Aes128, Decrypt) => tresor_vaes_avx512_xts128_dec, tresor_vaes_avx512_raw_xts128_dec;
     (Xts, Aes256, Encrypt) => tresor_vaes_avx512_xts256_enc, tresor_vaes_avx512_raw_xts256_enc;
     (Xts, Aes256, Decrypt) => tresor_vaes_avx512_xts256_dec, tresor_vaes_avx512_raw_xts256_dec;
+    (Cbc, Aes128, Encrypt) => tresor_vaes_avx512_cbc128_enc, tresor_vaes_avx512_raw_cbc128_enc;
+    (Cbc, Aes128, Decrypt) => tresor_vaes_avx512_cbc128_dec, tresor_vaes_avx512_raw_cbc128_dec;
+    (Cbc, Aes192, Encrypt) => tresor_vaes_avx512_cbc192_enc, tresor_vaes_avx512_raw_cbc192_enc;
+    (Cbc, Aes192, Decrypt) => tresor_vaes_avx512_cbc192_dec, tresor_vaes_avx512_raw_cbc192_dec;
+    (Cbc, Aes256, Encrypt) => tresor_vaes_avx512_cbc256_enc, tresor_vaes_avx512_raw_cbc256_enc;
+    (Cbc, Aes256, Decrypt) => tresor_vaes_avx512_cbc256_dec, tresor_vaes_avx512_raw_cbc256_dec;
+    (Ctr, Aes128, Encrypt | Decrypt) => tresor_vaes_avx512_ctr128, tresor_vaes_avx512_raw_ctr128;
+    (Ctr, Aes192, Encrypt | Decrypt) => tresor_vaes_avx512_ctr192, tresor_vaes_avx512_raw_ctr192;
+    (Ctr, Aes256, Encrypt | Decrypt) => tresor_vaes_avx512_ctr256, tresor_vaes_avx512_raw_ctr256;
+    (Ecb, Aes128, Encrypt) => tresor_vaes_avx512_ecb128_enc, tresor_vaes_avx512_raw_ecb128_enc;
+    (Ecb, Aes128, Decrypt) => tresor_vaes_avx512_ecb128_dec, tresor_vaes_avx512_raw_ecb128_dec;
+    (Ecb, Aes192, Encrypt) => tresor_vaes_avx512_ecb192_enc, tresor_vaes_avx512_raw_ecb192_enc;
+    (Ecb, Aes192, Decrypt) => tresor_vaes_avx512_ecb192_dec, tresor_vaes_avx512_raw_ecb192_dec;
+    (Ecb, Aes256, Encrypt) => tresor_vaes_avx512_ecb256_enc, tresor_vaes_avx512_raw_ecb256_enc;
+    (Ecb, Aes256, Decrypt) => tresor_vaes_avx512_ecb256_dec, tresor_vaes_avx512_raw_ecb256_dec;
+    (EssivCbc, Aes128, Encrypt) => tresor_vaes_avx512_essiv128_enc, tresor_vaes_avx512_raw_essiv128_enc;
+    (EssivCbc, Aes128, Decrypt) => tresor_vaes_avx512_essiv128_dec, tresor_vaes_avx512_raw_essiv128_dec;
+    (EssivCbc, Aes192, Encrypt) => tresor_vaes_avx512_essiv192_enc, tresor_vaes_avx512_raw_essiv192_enc;
+    (EssivCbc, Aes192, Decrypt) => tresor_vaes_avx512_essiv192_dec, tresor_vaes_avx512_raw_essiv192_dec;
+    (EssivCbc, Aes256, Encrypt) => tresor_vaes_avx512_essiv256_enc, tresor_vaes_avx512_raw_essiv256_enc;
+    (EssivCbc, Aes256, Decrypt) => tresor_vaes_avx512_essiv256_dec, tresor_vaes_avx512_raw_essiv256_dec;
 } }
 
 /// # Safety

@@ -141,7 +141,7 @@
 	ROUTINE		tresor_aesni_avx_xts\size\()_\dir
 	DERIVE_\size\()_x .Lnot_held_x_\size\()_\dir
 	DATA_x		\size, \dir
-	LEAVE_AVX	.Lnot_held_x_\size\()_\dir
+	LEAVE_x		.Lnot_held_x_\size\()_\dir
 	END_ROUTINE	tresor_aesni_avx_xts\size\()_\dir
 .endm
 

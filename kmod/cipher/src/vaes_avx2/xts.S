@@ -165,7 +165,7 @@
 	ROUTINE		tresor_vaes_avx2_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_y_\size\()_\dir
 	DATA_y		\size, \dir
-	LEAVE_AVX	.Lnot_held_y_\size\()_\dir
+	LEAVE_y		.Lnot_held_y_\size\()_\dir
 	END_ROUTINE	tresor_vaes_avx2_xts\size\()_\dir
 .endm
 
