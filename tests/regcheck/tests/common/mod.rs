@@ -11,11 +11,15 @@ use regcheck::{check, Report};
 
 /// The files, in the order in which the module includes them.
 /// Names without a folder are those of `aesni`.
-pub const FILES: [&str; 11] = [
+pub const FILES: [&str; 15] = [
     "frame.S",
     "schedule.S",
     "groups.S",
+    "request.S",
+    "schedule192.S",
     "xts.S",
+    "modes.S",
+    "chain.S",
     "avx/schedule.S",
     "avx/frame.S",
     "avx/packed.S",
