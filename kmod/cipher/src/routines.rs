@@ -10,6 +10,7 @@ use super::volume_key::{KeySize, VolumeKey};
 
 /// A routine for one mode, size and direction, or both if the mode's are the same. Returns 0, or 1
 /// without having written anything if the registers hold no M with the key's check value.
+#[cfg(any(test, feature = "raw-key"))]
 pub type Code = unsafe extern "C" fn(
     share: *const Share,
     key: *const VolumeKey,

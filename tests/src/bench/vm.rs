@@ -13,10 +13,14 @@ use tresor_qemu::{Accel, Cache, VmConfig};
 use super::report::{DmCrypt, Report};
 use crate::vmtest::guest::{Guest, PROGRAM};
 use crate::vmtest::runner::build_programs;
-use crate::vmtest::secrets::random;
+use crate::vmtest::secrets::{random, Key};
 
-/// Cipher strings of dm-crypt, and `none` for the RAM disk itself.
-const CIPHERS: [&str; 3] = ["none", "aes-xts-plain64", "tresor-xts-plain64"];
+/// The RAM disk itself.
+const NONE: &str = "none";
+/// The kernel's own, as dm-crypt calls it.
+const AES: &str = "aes-xts-plain64";
+/// Ours.
+const TRESOR: &str = "tresor-xts-plain64";
 /// Bytes of an encryption sector.
 const SECTORS: [usize; 2] = [512, 4096];
 /// Order of the requests, and bytes of each.
@@ -79,15 +83,47 @@ fn boot(cache: &Cache, report: &mut Report, amount: Amount, accel: Accel) -> Res
     guest
         .vm
         .check(&format!("modprobe brd rd_nr=1 rd_size={size}"))?;
-    for cipher in CIPHERS {
-        for sector in SECTORS {
-            eprintln!("    {}: {cipher}, sectors of {sector} bytes", accel.name());
-            sectors(&mut guest, report, amount, cipher, sector)
-                .with_context(|| format!("{cipher} with sectors of {sector} bytes"))?;
+    for cipher in [NONE, AES, TRESOR] {
+        sector_sizes(&mut guest, report, amount, cipher)?;
+    }
+    // The kernel's AES may be of another vector width: then once more with the same.
+    if let Some(engine) = same_width(&implementation(&mut guest, AES)?) {
+        if guest.status()?.engine != engine {
+            guest.remove()?;
+            guest
+                .vm
+                .check(&format!("modprobe tresor engine={engine}"))?;
+            guest.load(&Key::random()?)?;
+            sector_sizes(&mut guest, report, amount, TRESOR)?;
         }
     }
     guest.vm.check("rmmod brd")?;
     guest.finish()
+}
+
+/// The engine of the same vector width as this driver of `xts(aes)`.
+fn same_width(driver: &str) -> Option<&'static str> {
+    match driver {
+        "xts-aes-aesni-avx" => Some("aesni_avx"),
+        "xts-aes-vaes-avx2" => Some("vaes_avx2"),
+        "xts-aes-vaes-avx512" => Some("vaes_avx512"),
+        _ => None,
+    }
+}
+
+fn sector_sizes(
+    guest: &mut Guest,
+    report: &mut Report,
+    amount: Amount,
+    cipher: &str,
+) -> Result<()> {
+    let accel = guest.vm.accel().name();
+    for sector in SECTORS {
+        eprintln!("    {accel}: {cipher}, sectors of {sector} bytes");
+        sectors(guest, report, amount, cipher, sector)
+            .with_context(|| format!("{cipher} with sectors of {sector} bytes"))?;
+    }
+    Ok(())
 }
 
 /// All kinds of I/O with one cipher and sector size.
@@ -99,7 +135,7 @@ fn sectors(
     sector: usize,
 ) -> Result<()> {
     let device = match cipher {
-        "none" => "/dev/ram0",
+        NONE => "/dev/ram0",
         _ => {
             let command = format!(
                 "cryptsetup open --type plain --cipher {cipher} --key-size 512 --hash plain \
@@ -158,7 +194,7 @@ fn sectors(
             });
         }
     }
-    if cipher != "none" {
+    if cipher != NONE {
         guest.vm.check("cryptsetup close bench")?;
     }
     Ok(())
@@ -167,8 +203,8 @@ fn sectors(
 /// Our engine's name, or that of the driver which the kernel has chosen.
 fn implementation(guest: &mut Guest, cipher: &str) -> Result<String> {
     match cipher {
-        "none" => Ok("brd".into()),
-        "aes-xts-plain64" => {
+        NONE => Ok("brd".into()),
+        AES => {
             let text = guest.vm.check("cat /proc/crypto")?;
             driver(&text, "xts(aes)").context("the kernel has no xts(aes)")
         }
