@@ -14,12 +14,16 @@ macro_rules! assembly {
             include_str!("aesni/schedule.S"),
             include_str!("aesni/groups.S"),
             include_str!("aesni/request.S"),
+            include_str!("aesni/schedule192.S"),
             include_str!("aesni/xts.S"),
+            include_str!("aesni/modes.S"),
+            include_str!("aesni/chain.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
             include_str!("avx/packed.S"),
             include_str!("avx/single.S"),
             include_str!("avx/modes.S"),
+            include_str!("avx/steal.S"),
             include_str!("aesni_avx/xts.S"),
             include_str!("aesni_avx/modes.S"),
             include_str!("vaes_avx2/xts.S"),
@@ -39,11 +43,4 @@ assembly!(1);
 #[cfg(all(not(MODULE), not(any(test, feature = "raw-key"))))]
 assembly!(0);
 #[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
-assembly!(
-    0,
-    "aesni/raw.S",
-    "aesni_avx/xts_raw.S",
-    "vaes_avx2/xts_raw.S",
-    "vaes_avx512/xts_raw.S",
-    "avx/modes_raw.S"
-);
+assembly!(0, "aesni/raw.S", "avx/raw.S");

@@ -123,6 +123,27 @@ routines! { aesni: Aesni {
     (Xts, Aes128, Decrypt) => tresor_aesni_xts128_dec, tresor_aesni_raw_xts128_dec;
     (Xts, Aes256, Encrypt) => tresor_aesni_xts256_enc, tresor_aesni_raw_xts256_enc;
     (Xts, Aes256, Decrypt) => tresor_aesni_xts256_dec, tresor_aesni_raw_xts256_dec;
+    (Cbc, Aes128, Encrypt) => tresor_aesni_cbc128_enc, tresor_aesni_raw_cbc128_enc;
+    (Cbc, Aes128, Decrypt) => tresor_aesni_cbc128_dec, tresor_aesni_raw_cbc128_dec;
+    (Cbc, Aes192, Encrypt) => tresor_aesni_cbc192_enc, tresor_aesni_raw_cbc192_enc;
+    (Cbc, Aes192, Decrypt) => tresor_aesni_cbc192_dec, tresor_aesni_raw_cbc192_dec;
+    (Cbc, Aes256, Encrypt) => tresor_aesni_cbc256_enc, tresor_aesni_raw_cbc256_enc;
+    (Cbc, Aes256, Decrypt) => tresor_aesni_cbc256_dec, tresor_aesni_raw_cbc256_dec;
+    (Ctr, Aes128, Encrypt|Decrypt) => tresor_aesni_ctr128, tresor_aesni_raw_ctr128;
+    (Ctr, Aes192, Encrypt|Decrypt) => tresor_aesni_ctr192, tresor_aesni_raw_ctr192;
+    (Ctr, Aes256, Encrypt|Decrypt) => tresor_aesni_ctr256, tresor_aesni_raw_ctr256;
+    (Ecb, Aes128, Encrypt) => tresor_aesni_ecb128_enc, tresor_aesni_raw_ecb128_enc;
+    (Ecb, Aes128, Decrypt) => tresor_aesni_ecb128_dec, tresor_aesni_raw_ecb128_dec;
+    (Ecb, Aes192, Encrypt) => tresor_aesni_ecb192_enc, tresor_aesni_raw_ecb192_enc;
+    (Ecb, Aes192, Decrypt) => tresor_aesni_ecb192_dec, tresor_aesni_raw_ecb192_dec;
+    (Ecb, Aes256, Encrypt) => tresor_aesni_ecb256_enc, tresor_aesni_raw_ecb256_enc;
+    (Ecb, Aes256, Decrypt) => tresor_aesni_ecb256_dec, tresor_aesni_raw_ecb256_dec;
+    (EssivCbc, Aes128, Encrypt) => tresor_aesni_essiv128_enc, tresor_aesni_raw_essiv128_enc;
+    (EssivCbc, Aes128, Decrypt) => tresor_aesni_essiv128_dec, tresor_aesni_raw_essiv128_dec;
+    (EssivCbc, Aes192, Encrypt) => tresor_aesni_essiv192_enc, tresor_aesni_raw_essiv192_enc;
+    (EssivCbc, Aes192, Decrypt) => tresor_aesni_essiv192_dec, tresor_aesni_raw_essiv192_dec;
+    (EssivCbc, Aes256, Encrypt) => tresor_aesni_essiv256_enc, tresor_aesni_raw_essiv256_enc;
+    (EssivCbc, Aes256, Decrypt) => tresor_aesni_essiv256_dec, tresor_aesni_raw_essiv256_dec;
 } }
 
 routines! { aesni_avx: AesniAvx {

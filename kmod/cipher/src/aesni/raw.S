@@ -20,6 +20,18 @@
 	END_ROUTINE	tresor_aesni_raw_\name
 .endm
 
+.macro	RAW_CBC		mode, size, dir
+	RAW_REQUEST	\mode\size\()_\dir, \mode, \size, CBC_DATA_\dir \mode, \size
+.endm
+
+.irp size, 128,192,256
+	RAW_REQUEST	ctr\size, ctr, \size, CTR_DATA \size
+.irp dir, enc,dec
+	RAW_REQUEST	ecb\size\()_\dir, ecb, \size, ECB_DATA \size, \dir
+	RAW_CBC		cbc, \size, \dir
+	RAW_CBC		essiv, \size, \dir
+.endr
+.endr
 .irp size, 128,256
 .irp dir, enc,dec
 	RAW_REQUEST	xts\size\()_\dir, xts, \size, XTS_DATA \size, \dir

@@ -169,6 +169,7 @@
 // multiplies the tweaks of a group by the power of x that leads to the next group. Falls through when
 // done.
 .macro	CRYPT_ALL	v, size, dir
+	SPLIT_TAIL	.Ldata_done\@
 	sub		$IN_FLIGHT_\size\()_\v * BYTES_\v, LEN
 	jb		.Lremainder\@
 	.balign		32, 0x90
@@ -194,17 +195,21 @@
 	add		$2 * BYTES_\v, LEN
 	jz		.Ldata_done\@
 .ifc \v,y
-	sub		$32, LEN
+	cmp		$32, LEN
 	jb		.Lhalf\@
 	CRYPT_\size\()_\dir y, 1
 	ADVANCE		32
 	vmovdqa		%ymm5, %ymm4
-	test		LEN, LEN
+	sub		$32, LEN
 	jz		.Ldata_done\@
 .Lhalf\@:
 .endif
 	CRYPT_\size\()_\dir x, 1
 .Ldata_done\@:
+	test		TAIL, TAIL
+	jz		.Lall_done\@
+	STEAL_V		\v, \size, \dir
+.Lall_done\@:
 .endm
 
 // The way out: wipes, and returns 0, or 1 if entered at \wrong.

@@ -226,10 +226,35 @@
 .endr
 .endm
 
+// As CRYPT_VECTORS_x in avx/modes.S.
+.macro	ROUNDS_z_128	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26
+	EACH_OF		\n, ROUND_BLOCK, \w, 128, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSE_\mode, \w, 128, \op\()last, %\w\()mm27
+.endm
+.macro	ROUNDS_z_192	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26,27,28
+	EACH_OF		\n, ROUND_BLOCK, \w, 192, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSE_\mode, \w, 192, \op\()last, %\w\()mm29
+.endm
+.macro	ROUNDS_z_256	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26,27,28,29,30
+	EACH_OF		\n, ROUND_BLOCK, \w, 256, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSE_\mode, \w, 256, \op\()last, %\w\()mm31
+.endm
+.macro	CRYPT_VECTORS_z	w, size, dir, n, mode
+	EACH_OF		\n, OPEN_\mode, \w, \size, none, %\w\()mm17
+	ROUNDS_z_\size	\w, \n, vaes\dir, \mode
+.endm
+
 // All of the data, from K1 and K2 where DERIVE_ puts them. Falls through when done.
-.macro	DATA_512	size, dir
+.macro	DATA_z	size, dir
 	EXPAND_512_\size \dir
 	FIRST_TWEAKS_512
+	SPLIT_TAIL	.Ldata_done\@
 	cmp		$512, LEN
 	jbe		.Llast_group\@
 	.balign		32, 0x90
@@ -271,7 +296,14 @@
 	vmovdqu64	%zmm\i, 64*\i(DST){%k1}
 .endr
 .Ldata_done\@:
+	test		TAIL, TAIL
+	jz		.Lall_done\@
+	vmovdqa		%xmm8, %xmm4
+	STEAL_V		z, \size, \dir
+.Lall_done\@:
 .endm
+
+
 // The way out: wipes, and returns 0, or 1 if entered at \wrong.
 .macro	LEAVE_z		wrong
 	WIPE_AVX512
@@ -291,7 +323,7 @@
 .macro	XTS_512		size, dir
 	ROUTINE		tresor_vaes_avx512_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_512_\size\()_\dir
-	DATA_512	\size, \dir
+	DATA_z	\size, \dir
 	LEAVE_z		.Lnot_held_512_\size\()_\dir
 	END_ROUTINE	tresor_vaes_avx512_xts\size\()_\dir
 .endm
