@@ -86,47 +86,47 @@
 	COUNT		z, .Lfirst_counters
 .endm
 
-// As OPEN_xts and CLOSE_xts, for the other modes.
-.macro	OPEN_ecb	i, t, w, size, op, key
+// As OPENV_xts and CLOSEV_xts, for the other modes.
+.macro	OPENV_ecb	i, t, w, size, op, key
 	XOR_V		BYTES_\w*\i(SRC), \key, %\w\()mm\i
 .endm
-.macro	CLOSE_ecb	i, t, w, size, op, key
+.macro	CLOSEV_ecb	i, t, w, size, op, key
 	\op		\key, %\w\()mm\i, %\w\()mm\i
 	MOVE_V		%\w\()mm\i, BYTES_\w*\i(DST)
 .endm
-.macro	OPEN_cbcenc	i, t, w, size, op, key
+.macro	OPENV_cbcenc	i, t, w, size, op, key
 	XOR_V		(SRC), \key, %xmm\i
 	vpxor		%xmm\t, %xmm\i, %xmm\i
 .endm
-.macro	CLOSE_cbcenc	i, t, w, size, op, key
-	CLOSE_ecb	\i, \t, \w, \size, \op, \key
+.macro	CLOSEV_cbcenc	i, t, w, size, op, key
+	CLOSEV_ecb	\i, \t, \w, \size, \op, \key
 .endm
 // What vectors behind the first are chained to is loaded before something is stored in its place.
-.macro	OPEN_cbcdec	i, t, w, size, op, key
+.macro	OPENV_cbcdec	i, t, w, size, op, key
 	XOR_V		BYTES_\w*\i(SRC), \key, %\w\()mm\i
 .if \i
 	MOVE_V		BYTES_\w*\i-16(SRC), %\w\()mm\t
 .endif
 .endm
-.macro	CLOSE_cbcdec	i, t, w, size, op, key
+.macro	CLOSEV_cbcdec	i, t, w, size, op, key
 	\op		\key, %\w\()mm\i, %\w\()mm\i
 	XOR_V		%\w\()mm\t, %\w\()mm\i, %\w\()mm\i
 	MOVE_V		%\w\()mm\i, BYTES_\w*\i(DST)
 .endm
-.macro	OPEN_ctr	i, t, w, size, op, key
-	OPEN_stream	\i, \t, \w, \size, \op, \key
+.macro	OPENV_ctr	i, t, w, size, op, key
+	OPENV_stream	\i, \t, \w, \size, \op, \key
 	COUNT		\w, .Lcount_\w
 .endm
-.macro	CLOSE_ctr	i, t, w, size, op, key
+.macro	CLOSEV_ctr	i, t, w, size, op, key
 	\op		\key, %\w\()mm\i, %\w\()mm\i
 	XOR_V		BYTES_\w*\i(SRC), %\w\()mm\i, %\w\()mm\i
 	MOVE_V		%\w\()mm\i, BYTES_\w*\i(DST)
 .endm
-.macro	OPEN_stream	i, t, w, size, op, key
+.macro	OPENV_stream	i, t, w, size, op, key
 	vpshufb		.Lreversed_bytes(%rip), %\w\()mm4, %\w\()mm\i
 	XOR_V		\key, %\w\()mm\i, %\w\()mm\i
 .endm
-.macro	CLOSE_stream	i, t, w, size, op, key
+.macro	CLOSEV_stream	i, t, w, size, op, key
 	\op		\key, %\w\()mm\i, %\w\()mm\i
 .endm
 

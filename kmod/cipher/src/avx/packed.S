@@ -89,8 +89,8 @@
 .endif
 .endm
 
-// What a mode does with a vector before its first round (OPEN_), and with its last one (CLOSE_).
-.macro	OPEN_xts	i, t, v, size, op, key
+// What a mode does with a vector before its first round (OPENV_), and with its last one (CLOSEV_).
+.macro	OPENV_xts	i, t, v, size, op, key
 	vpxor		BYTES_\v * \i(SRC), \key, %\v\()mm\i
 	vpxor		%\v\()mm\t, %\v\()mm\i, %\v\()mm\i
 .endm
@@ -98,7 +98,7 @@
 	\op		\key, %\v\()mm\i, %\v\()mm\i
 .endm
 // The tweak after the last round goes in with the round key: that is not later than the round key.
-.macro	CLOSE_xts	i, t, v, size, op, key
+.macro	CLOSEV_xts	i, t, v, size, op, key
 	vpxor		%\v\()mm\t, \key, TMP_\size\()_\v
 	\op		TMP_\size\()_\v, %\v\()mm\i, %\v\()mm\i
 	vmovdqu		%\v\()mm\i, BYTES_\v * \i(DST)
@@ -106,58 +106,58 @@
 
 // \n vectors from SRC to DST.
 .macro	CRYPT_256_enc	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 256, 8, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 256, 8, 0, \n
 	WITH_KEY	ROUND_BLOCK, \v, 256, 8, 1, \n, vaesenc
 .irp r, 9,10,11,12,13,14
 	WITH_KEY	ROUND_BLOCK, \v, 256, \r, 0, \n, vaesenc
 	WITH_KEY	ROUND_BLOCK, \v, 256, \r, 1, \n, vaesenc
 .endr
-	WITH_KEY	CLOSE_\mode, \v, 256, 15, 0, \n, vaesenclast
+	WITH_KEY	CLOSEV_\mode, \v, 256, 15, 0, \n, vaesenclast
 .endm
 .macro	CRYPT_256_dec	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 256, 15, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 256, 15, 0, \n
 .irp r, 14,13,12,11,10,9
 	WITH_KEY	ROUND_BLOCK, \v, 256, \r, 1, \n, vaesdec
 	WITH_KEY	ROUND_BLOCK, \v, 256, \r, 0, \n, vaesdec
 .endr
 	WITH_KEY	ROUND_BLOCK, \v, 256, 8, 1, \n, vaesdec
-	WITH_KEY	CLOSE_\mode, \v, 256, 8, 0, \n, vaesdeclast
+	WITH_KEY	CLOSEV_\mode, \v, 256, 8, 0, \n, vaesdeclast
 .endm
 .macro	CRYPT_192_enc	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 192, 9, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 192, 9, 0, \n
 	WITH_KEY	ROUND_BLOCK, \v, 192, 9, 1, \n, vaesenc
 .irp r, 10,11,12,13,14
 	WITH_KEY	ROUND_BLOCK, \v, 192, \r, 0, \n, vaesenc
 	WITH_KEY	ROUND_BLOCK, \v, 192, \r, 1, \n, vaesenc
 .endr
-	WITH_KEY	CLOSE_\mode, \v, 192, 15, 0, \n, vaesenclast
+	WITH_KEY	CLOSEV_\mode, \v, 192, 15, 0, \n, vaesenclast
 .endm
 .macro	CRYPT_192_dec	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 192, 15, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 192, 15, 0, \n
 .irp r, 14,13,12,11,10
 	WITH_KEY	ROUND_BLOCK, \v, 192, \r, 1, \n, vaesdec
 	WITH_KEY	ROUND_BLOCK, \v, 192, \r, 0, \n, vaesdec
 .endr
 	WITH_KEY	ROUND_BLOCK, \v, 192, 9, 1, \n, vaesdec
-	WITH_KEY	CLOSE_\mode, \v, 192, 9, 0, \n, vaesdeclast
+	WITH_KEY	CLOSEV_\mode, \v, 192, 9, 0, \n, vaesdeclast
 .endm
 .macro	CRYPT_128_enc	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 128, 10, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 128, 10, 0, \n
 	WITH_KEY	ROUND_BLOCK, \v, 128, 10, 1, \n, vaesenc
 .irp r, 11,12,13,14
 	WITH_KEY	ROUND_BLOCK, \v, 128, \r, 0, \n, vaesenc
 	WITH_KEY	ROUND_BLOCK, \v, 128, \r, 1, \n, vaesenc
 .endr
-	WITH_KEY	CLOSE_\mode, \v, 128, 15, 0, \n, vaesenclast
+	WITH_KEY	CLOSEV_\mode, \v, 128, 15, 0, \n, vaesenclast
 .endm
 .macro	CRYPT_128_dec	v, n, mode=xts
-	WITH_KEY	OPEN_\mode, \v, 128, 15, 0, \n
+	WITH_KEY	OPENV_\mode, \v, 128, 15, 0, \n
 .irp r, 14,13,12,11
 	WITH_KEY	ROUND_BLOCK, \v, 128, \r, 1, \n, vaesdec
 	WITH_KEY	ROUND_BLOCK, \v, 128, \r, 0, \n, vaesdec
 .endr
 	WITH_KEY	ROUND_BLOCK, \v, 128, 10, 1, \n, vaesdec
-	WITH_KEY	CLOSE_\mode, \v, 128, 10, 0, \n, vaesdeclast
+	WITH_KEY	CLOSEV_\mode, \v, 128, 10, 0, \n, vaesdeclast
 .endm
 
 .macro	ADVANCE		bytes

@@ -56,8 +56,6 @@
 	BOTH_LANES	 3, 0, 1, 2,  6, 7, 4, 5,   9,10,11, 8,  12,13,14,15
 .Lall_a:		// PSHUFB: all(a) in the frame of its place
 	BOTH_LANES	 3, 0, 1, 2,  3, 0, 1, 2,   3, 0, 1, 2,   3, 0, 1, 2
-.Lrot_w1:		// PSHUFB: all(RotWord(w1))
-	.byte		5, 6, 7, 4,  5, 6, 7, 4,   5, 6, 7, 4,   5, 6, 7, 4
 .Lturned_rcon:		// all(rcon_j) for j = 1.., FIPS 197 table 5, in the frame of u_j
 	.fill		8, 4, 0x01 << 8
 	.fill		8, 4, 0x02 << 16

@@ -6,19 +6,19 @@
 // \mode for CRYPT_VECTORS_: "stolen" is the whole block, which is not stored; "mended" the one made of
 // what was stolen from it and of the text's last bytes, in xmm0, which is stored in the whole one's place.
 
-.macro	OPEN_stolen	i, t, w, size, op, key
-	OPEN_cbcenc	\i, \t, \w, \size, \op, \key
+.macro	OPENV_stolen	i, t, w, size, op, key
+	OPENV_cbcenc	\i, \t, \w, \size, \op, \key
 .endm
-.macro	CLOSE_stolen	i, t, w, size, op, key
+.macro	CLOSEV_stolen	i, t, w, size, op, key
 	\op		\key, %xmm\i, %xmm\i
 	vpxor		%xmm\t, %xmm\i, %xmm\i
 .endm
-.macro	OPEN_mended	i, t, w, size, op, key
+.macro	OPENV_mended	i, t, w, size, op, key
 	vpxor		%xmm\t, %xmm\i, %xmm\i
 	XOR_V		\key, %xmm\i, %xmm\i
 .endm
-.macro	CLOSE_mended	i, t, w, size, op, key
-	CLOSE_stolen	\i, \t, \w, \size, \op, \key
+.macro	CLOSEV_mended	i, t, w, size, op, key
+	CLOSEV_stolen	\i, \t, \w, \size, \op, \key
 	vmovdqu		%xmm\i, (DST)
 .endm
 
