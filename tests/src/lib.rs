@@ -12,6 +12,7 @@ pub mod kernel_log;
 pub mod leaktest;
 pub mod luks;
 pub mod master;
+pub mod modes;
 pub mod reference;
 pub mod report;
 pub mod timeline;
