@@ -75,6 +75,19 @@ impl Step<'_> {
                 return;
             }
         }
+        if let (General::OfLength(OfLength::Part), Some(16), true) = (old, immediate, whole) {
+            self.write_general(0, General::OfLength(OfLength::Tail));
+            self.state.flags = Flags::Public;
+            return;
+        }
+        // To the end of what is left, from where it begins: the tail.
+        if let (General::Pointer { argument, offset }, None, true) = (old, immediate, whole) {
+            if self.is_text(argument) && self.read_general(1) == General::Length {
+                self.write_general(0, General::Rest { argument, offset });
+                self.state.flags = Flags::Public;
+                return;
+            }
+        }
         let sum = match (old, immediate) {
             (General::Pointer { argument, offset }, Some(n)) => offset
                 .checked_add(n as i64)
@@ -90,6 +103,7 @@ impl Step<'_> {
     /// what was made of the length is the length's no more.
     fn consume(&mut self, n: u64) {
         self.state.left -= n;
+        self.state.aligned &= n % 16 == 0;
         self.state.most = self.state.most.saturating_sub(n);
         for register in &mut self.state.general {
             match register {
@@ -102,10 +116,18 @@ impl Step<'_> {
                         *offset -= n as i64;
                     }
                 }
-                General::OfLength(_) => *register = General::Public,
                 _ => {}
             }
         }
+        self.length_changed();
+    }
+
+    /// What was made of the length is the length's no more.
+    fn length_changed(&mut self) {
+        self.state.each_general(|value| match value {
+            General::OfLength(_) => General::Public,
+            value => value,
+        });
         for mask in &mut self.state.masks {
             if let Mask::Text(_) = mask {
                 *mask = Mask::Public;
@@ -121,8 +143,17 @@ impl Step<'_> {
         let whole = self.instruction.op0_register().is_gpr64();
         let (old, left) = (self.read_general(0), self.state.left);
         let sizes = |n: u64| n % 16 == 0 && n <= u64::from(u16::MAX);
+        if let (General::Length, None, true) = (old, immediate, whole) {
+            if self.read_general(1) == General::OfLength(OfLength::Tail) && left >= 17 {
+                return self.keep_tail();
+            }
+        }
         match (old, immediate, whole) {
-            (General::Length, Some(n), true) if n <= left && n % 16 == 0 => {
+            (General::Tail, Some(16), true) => {
+                self.write_general(0, General::TailPart);
+                self.state.flags = Flags::Public;
+            }
+            (General::Length, Some(n), true) if n <= left => {
                 self.consume(n);
                 self.state.flags = Flags::LengthLeft;
             }
@@ -142,6 +173,46 @@ impl Step<'_> {
         }
     }
 
+    /// The length without its last whole block and the bytes behind it, which are 17 at least.
+    fn keep_tail(&mut self) {
+        self.state.each_general(|value| match value {
+            General::OfLength(OfLength::Tail) => General::Tail,
+            value => value,
+        });
+        self.length_changed();
+        self.state.left = self.state.left.saturating_sub(31) / 16 * 16;
+        self.state.aligned = true;
+        self.state.tail = true;
+        self.state.flags = Flags::LengthLeft;
+    }
+
+    pub(crate) fn is_text(&self, argument: usize) -> bool {
+        matches!(
+            self.context.contract.arguments[argument],
+            Argument::Source | Argument::Destination
+        )
+    }
+
+    /// What is more than a multiple of 16; else something of both.
+    pub(crate) fn and(&mut self) {
+        if self.operand_is_memory(0) {
+            return self.fault(Rule::Stores, "an and to memory");
+        }
+        let whole = self.instruction.op0_register().is_gpr64();
+        let residue = matches!(
+            (self.read_general(0), self.immediate(1)),
+            (General::OfLength(OfLength::Copy), Some(15))
+        );
+        if residue && whole {
+            self.write_general(0, General::OfLength(OfLength::Residue));
+            self.state.flags = Flags::Residue;
+            return;
+        }
+        let value = self.mixed_operands();
+        self.write_general(0, value);
+        self.set_flags(value);
+    }
+
     /// Testing a register for zero with itself; else something public, or secret.
     pub(crate) fn test(&mut self) {
         let same = self.instruction.op_kind(1) == OpKind::Register
@@ -149,6 +220,7 @@ impl Step<'_> {
             && self.instruction.op0_register().is_gpr64();
         self.state.flags = match self.read_general(0) {
             General::Length if same => Flags::LengthLeft,
+            General::Tail | General::MaybeTail if same => Flags::Tail,
             General::LengthLess(taken) if same && taken <= self.state.left => {
                 self.consume(taken);
                 self.write_general(0, General::Length);

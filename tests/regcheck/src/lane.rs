@@ -54,6 +54,19 @@ pub enum Origin {
     Iv,
     /// A block of the caller's text.
     Data,
+    /// A counter.
+    Counter,
+    /// The last whole block of a text in XTS that is no multiple of 16 bytes, or the last 16 bytes of it.
+    Tail,
+    /// The block of such a text that is made of its last bytes and of what was stolen.
+    Joined,
+}
+
+impl Origin {
+    /// Whether it is text that goes through AES.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Data | Self::Tail | Self::Joined)
+    }
 }
 
 /// A direction of AES.
@@ -70,7 +83,7 @@ pub enum Way {
 pub struct Block {
     /// What it was.
     pub origin: Origin,
-    /// The tweak is in.
+    /// The tweak is in, or the block before it, to which CBC chains it.
     pub tweaked: bool,
     /// The first round key is in.
     pub keyed: bool,
@@ -140,23 +153,85 @@ pub enum Lane {
     TweakParts(Parts),
     /// A tweak xor round-key material of these atoms: goes in with the last round.
     LastKey(Atoms),
+    /// A counter. Public.
+    Counter,
+    /// Text that meets a key stream. Public.
+    Text,
+    /// So many bytes of such text, zero above.
+    TextPart(u8),
+    /// Key stream, perhaps without its first bytes.
+    KeyStream,
+    /// So many bytes of output; above them key stream.
+    OutputPart(u8),
+    /// What the first block of CBC is chained to, which may be secret.
+    Chain,
+    /// The finished first block of ciphertext stealing: only as many bytes as the text has behind its last
+    /// whole block are output.
+    Stolen,
+    /// These bytes, at the end, zero before.
+    StolenOutput,
+    /// How many these are. Public.
+    PartLength,
+    /// The same in each byte.
+    PartLengths,
+    /// The constant i - 16 in byte i.
+    FromMinus16,
+    /// The sum of these two: a shuffle by it gives the first bytes, so many, at the end, and zeros.
+    ToTheEnd,
     /// A finished block of output.
     Output,
     /// A secret of which nothing else is known.
     Secret,
 }
 
+/// A mode of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// XTS.
+    Xts,
+    /// ECB.
+    Ecb,
+    /// CBC.
+    Cbc,
+    /// CBC, its IV perhaps encrypted.
+    Essiv,
+    /// Counter mode.
+    Ctr,
+}
+
 /// What the routine's AES keys are made of, and what its data passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheme {
+    /// The mode.
+    pub mode: Mode,
     /// Atoms of K1, which the data meets.
     pub k1: Atoms,
-    /// Atoms of K2, which the IV meets.
+    /// Atoms of K2, which the IV meets; none if it meets no key.
     pub k2: Atoms,
-    /// Rounds of both: 10 or 14.
+    /// Rounds under K1: 10, 12 or 14.
     pub rounds: u8,
+    /// Rounds under K2.
+    pub iv_rounds: u8,
     /// The data's direction.
     pub way: Way,
+}
+
+impl Scheme {
+    /// Whether blocks are chained to those before them.
+    pub fn chains(&self) -> bool {
+        matches!(self.mode, Mode::Cbc | Mode::Essiv)
+    }
+
+    /// Whether a block of text must have met its tweak or the block before it when it meets the rounds.
+    /// Where it must not, it may not either.
+    fn wants_tweak(&self) -> bool {
+        self.mode == Mode::Xts || self.chains() && self.way == Way::Enc
+    }
+
+    /// Whether a block has passed all rounds under all of K1, and nothing else.
+    fn complete(&self, b: Block) -> bool {
+        b.done && b.rounds == self.rounds && b.way == Some(self.way) && b.roots == self.k1
+    }
 }
 
 impl fmt::Display for Lane {
@@ -192,6 +267,15 @@ impl fmt::Display for Lane {
                 "a tweak xor round-key material of {}",
                 names(*atoms, ", ")
             ),
+            Lane::Counter => out.write_str("a counter"),
+            Lane::Text | Lane::TextPart(_) => out.write_str("text"),
+            Lane::KeyStream => out.write_str("key stream"),
+            Lane::OutputPart(n) => write!(out, "{n} bytes of output before key stream"),
+            Lane::Chain => out.write_str("what the first block is chained to"),
+            Lane::Stolen => out.write_str("a block of which bytes are stolen"),
+            Lane::StolenOutput => out.write_str("the bytes of it that are not"),
+            Lane::PartLength | Lane::PartLengths => out.write_str("the length of a part"),
+            Lane::FromMinus16 | Lane::ToTheEnd => out.write_str("a shuffle"),
             Lane::Output => out.write_str("a finished block"),
             Lane::Secret => out.write_str("a secret of unknown kind"),
         }
@@ -214,7 +298,21 @@ impl Lane {
     /// Whether anyone may know it.
     pub fn is_public(self) -> bool {
         use Lane::*;
-        matches!(self, Zero | Public | CheckInput | Expected | Input(_) | Iv)
+        matches!(
+            self,
+            Zero | Public
+                | CheckInput
+                | Expected
+                | Input(_)
+                | Iv
+                | Counter
+                | Text
+                | TextPart(_)
+                | PartLength
+                | PartLengths
+                | FromMinus16
+                | ToTheEnd
+        )
     }
 
     /// What it is made of, if it can be part of a key schedule: nothing if public.
@@ -247,6 +345,9 @@ impl Lane {
             // A public block may stand in for one of text: that reveals no more than the text's may.
             (a, b) if a == raw && b.is_public() || b == raw && a.is_public() => raw,
             (a, b) if a.is_public() && b.is_public() => Public,
+            // Between blocks of CBC: the one before, or what the first is chained to.
+            (Chain, b) | (b, Chain) if b == Output || b == raw || b.is_public() => Chain,
+            (Iv, Output) | (Output, Iv) => Chain,
             _ => Secret,
         }
     }
@@ -270,26 +371,47 @@ impl Lane {
             (Linear(a) | Key(a), CheckInput) => Self::begin(Origin::CheckInput, a),
             (Linear(a) | Key(a), Input(i)) => Self::begin(Origin::Input(i), a),
             (Linear(a) | Key(a), Iv) => Self::begin(Origin::Iv, a),
-            (Linear(a) | Key(a), Block(b)) if !b.keyed && b.origin == Origin::Data => {
+            (Linear(a) | Key(a), Counter) => Self::begin(Origin::Counter, a),
+            (Linear(a) | Key(a), Block(b)) if !b.keyed && b.origin.is_text() => {
                 Block(self::Block {
                     keyed: true,
                     roots: a,
                     ..b
                 })
             }
-            (Tweak | TweakSum, Block(b)) if b.origin == Origin::Data => {
+            // The first key of a chain may come in two pieces.
+            (Key(a), Block(b)) if b.way.is_none() && b.tweaked && scheme?.chains() => {
+                Block(self::Block {
+                    roots: a | b.roots,
+                    ..b
+                })
+            }
+            (Tweak | TweakSum, Block(b)) if b.origin.is_text() => {
                 if !b.tweaked && b.rounds == 0 {
                     Block(self::Block { tweaked: true, ..b })
                 } else {
-                    let scheme = scheme?;
-                    let whole = b.tweaked
-                        && b.done
-                        && b.rounds == scheme.rounds
-                        && b.way == Some(scheme.way)
-                        && b.roots == scheme.k1;
+                    return (b.tweaked && scheme?.complete(b)).then_some(match b.origin {
+                        Origin::Tail => Stolen,
+                        _ => Output,
+                    });
+                }
+            }
+            (Chain | Iv | Output, Block(b)) if b.origin == Origin::Data && scheme?.chains() => {
+                let way = scheme?.way;
+                if way == Way::Enc && !b.tweaked && b.rounds == 0 {
+                    Block(self::Block { tweaked: true, ..b })
+                } else {
+                    let whole = way == Way::Dec && self != Output && scheme?.complete(b);
                     return whole.then_some(Output);
                 }
             }
+            (Block(before), Block(b)) if before == self::Block::new(Origin::Data) => {
+                let scheme = scheme?;
+                let whole = scheme.chains() && scheme.way == Way::Dec && scheme.complete(b);
+                return (whole && b.origin == Origin::Data).then_some(Output);
+            }
+            (KeyStream, Text) => Output,
+            (KeyStream, TextPart(n)) => OutputPart(n),
             (TweakDoubled, TweakCarry) => Tweak,
             (TweakSum, Tweak) => TweakSum,
             (Linear(a) | Key(a), Tweak | TweakSum) => LastKey(a),
@@ -312,14 +434,15 @@ impl Lane {
     pub fn round(self, key: Self, way: Way, last: bool, scheme: Option<&Scheme>) -> Self {
         if let Lane::Block(b) = self {
             // The tweak behind the last round may come with the round key.
-            if let (Lane::LastKey(roots), Origin::Data, true) = (key, b.origin, last) {
+            if let (Lane::LastKey(roots), true, true) = (key, b.origin.is_text(), last) {
                 let block = self.round(Lane::Key(roots), way, last, scheme);
                 return block.xor(Lane::Tweak, scheme);
             }
             let (Some(roots), Some(rounds)) = (key.roots(), b.rounds.checked_add(1)) else {
                 return Lane::Secret;
             };
-            let ready = b.keyed && (b.tweaked || b.origin != Origin::Data) && !b.done;
+            let wanted = b.origin.is_text() && scheme.is_some_and(Scheme::wants_tweak);
+            let ready = b.keyed && b.tweaked == wanted && !b.done;
             if !ready || roots == 0 || b.way.is_some_and(|w| w != way) {
                 return Lane::Secret;
             }
@@ -346,19 +469,38 @@ impl Lane {
             (Origin::CheckInput, _) if under_m => Lane::CheckValue,
             (Origin::Input(i), _) if under_m => Lane::Linear(f(i)),
             (Origin::Iv, Some(scheme))
-                if block.rounds == scheme.rounds
+                if block.rounds == scheme.iv_rounds
                     && block.roots == scheme.k2
                     && block.way == Some(Way::Enc) =>
             {
-                Lane::Tweak
+                match scheme.mode {
+                    Mode::Xts => Lane::Tweak,
+                    Mode::Essiv => Lane::Chain,
+                    _ => Lane::Secret,
+                }
             }
-            (Origin::Data, Some(_)) => Lane::Block(block),
+            (Origin::Counter, Some(scheme)) if scheme.complete(block) => Lane::KeyStream,
+            (Origin::Data | Origin::Tail | Origin::Joined, Some(scheme)) => {
+                let last = scheme.mode == Mode::Ecb || scheme.chains() && scheme.way == Way::Enc;
+                if !last {
+                    Lane::Block(block)
+                } else if scheme.complete(block) {
+                    Lane::Output
+                } else {
+                    Lane::Secret
+                }
+            }
             _ => Lane::Secret,
         }
     }
 
     /// Something computed from both.
     pub fn mix(self, other: Self) -> Self {
+        use Lane::{Counter, Public, Zero};
+        // Counters are counted, and their bytes reversed.
+        if let (Counter, Counter | Public | Zero) | (Public | Zero, Counter) = (self, other) {
+            return Counter;
+        }
         match (self.roots(), other.roots()) {
             (Some(a), Some(b)) => Self::of_roots(a | b),
             _ => Lane::Secret,
@@ -371,6 +513,39 @@ impl Lane {
             Lane::Zero => Lane::Zero,
             Lane::Tweak | Lane::TweakSum | Lane::TweakMoved => Lane::TweakMoved,
             other => other.mix(Lane::Zero),
+        }
+    }
+
+    /// Its bytes chosen by `by`.
+    pub fn shuffled(self, by: Self) -> Self {
+        let raw = Lane::Block(Block::new(Origin::Tail));
+        match (self, by) {
+            (Lane::Stolen, Lane::ToTheEnd) => Lane::StolenOutput,
+            (Lane::PartLength, Lane::Zero) => Lane::PartLengths,
+            // Text is public, and stays text.
+            (text, by) if text == raw && by.is_public() => raw,
+            (a, b) => a.mix(b),
+        }
+    }
+
+    /// Bytes of `self` and of `other`, in the same places.
+    pub fn chosen(self, other: Self) -> Self {
+        let raw = Lane::Block(Block::new(Origin::Tail));
+        match (self, other) {
+            (Lane::Stolen, b) | (b, Lane::Stolen) if b == raw => {
+                Lane::Block(Block::new(Origin::Joined))
+            }
+            (a, b) => a.mix(b),
+        }
+    }
+
+    /// Bytes added.
+    pub fn bytes_added(self, other: Self) -> Self {
+        match (self, other) {
+            (Lane::PartLengths, Lane::FromMinus16) | (Lane::FromMinus16, Lane::PartLengths) => {
+                Lane::ToTheEnd
+            }
+            (a, b) => a.mix(b),
         }
     }
 

@@ -8,7 +8,7 @@ use object::elf;
 use crate::contract::{Argument, How, Piece, StoreRule};
 use crate::finding::Rule;
 use crate::image::Target;
-use crate::lane::{Block, Lane, Origin};
+use crate::lane::{Block, Lane, Mode, Origin};
 use crate::state::{General, Mask, Vector, LANES};
 use crate::step::{general, Step};
 
@@ -29,6 +29,15 @@ pub enum Place {
         /// Offset there; for text from the first byte that the length still covers.
         offset: i64,
     },
+    /// In the tail of text, which is certain to be there.
+    Tail {
+        /// Which argument.
+        argument: usize,
+        /// From the tail's start, or from as many bytes behind it as its part has.
+        behind_part: bool,
+        /// Bytes from there.
+        offset: i64,
+    },
 }
 
 impl Place {
@@ -36,7 +45,30 @@ impl Place {
     pub fn argument(self) -> Option<(usize, i64)> {
         match self {
             Place::Argument { argument, offset } => Some((argument, offset)),
-            Place::Constant { .. } => None,
+            Place::Constant { .. } | Place::Tail { .. } => None,
+        }
+    }
+
+    /// So many bytes farther.
+    fn plus(self, at: u64) -> Self {
+        match self {
+            Place::Constant { section, offset } => Place::Constant {
+                section,
+                offset: offset.wrapping_add(at),
+            },
+            Place::Argument { argument, offset } => Place::Argument {
+                argument,
+                offset: offset.saturating_add_unsigned(at),
+            },
+            Place::Tail {
+                argument,
+                behind_part,
+                offset,
+            } => Place::Tail {
+                argument,
+                behind_part,
+                offset: offset.saturating_add_unsigned(at),
+            },
         }
     }
 }
@@ -60,11 +92,30 @@ impl Step<'_> {
             }
         }
         let base = general(base).map(|number| self.state.general[number]);
+        let index_holds = general(index).map(|number| self.state.general[number]);
         let displacement = instruction.memory_displacement64() as i64;
         match base {
             Some(General::Pointer { argument, offset }) if index == Register::None => offset
                 .checked_add(displacement)
                 .map(|offset| Place::Argument { argument, offset }),
+            Some(General::Rest { argument, offset }) => {
+                let offset = offset.saturating_add(displacement);
+                let scale = instruction.memory_index_scale();
+                let (behind_part, offset) = match index_holds {
+                    None if index == Register::None => (false, offset),
+                    Some(General::Tail) if scale == 1 => (true, offset.saturating_add(16)),
+                    Some(General::TailPart) if scale == 1 => (true, offset),
+                    _ => {
+                        self.fault(Rule::Stores, "this place in the tail of text is not known");
+                        return None;
+                    }
+                };
+                Some(Place::Tail {
+                    argument,
+                    behind_part,
+                    offset,
+                })
+            }
             _ => {
                 self.fault(
                     Rule::Stores,
@@ -118,6 +169,23 @@ impl Step<'_> {
         }
     }
 
+    /// Checks that `len` bytes are in the tail: it is at least 17 bytes, and so many more than 16 as its
+    /// part has.
+    fn tail(&mut self, offset: i64, len: u64) {
+        if !self.state.tail {
+            self.fault(
+                Rule::Stores,
+                "the tail of text is used on a path on which there may be none",
+            );
+        }
+        if offset < 0 || offset.checked_add_unsigned(len).is_none_or(|end| end > 16) {
+            self.fault(
+                Rule::Stores,
+                format!("bytes {offset} and {len} on are not in the tail of text"),
+            );
+        }
+    }
+
     /// Whether the mask, the place and the width make the instruction touch no byte but such of the
     /// text: the quadwords of vector `n` that are there, under the mask of these.
     fn text_under_mask(&self, place: Place) -> bool {
@@ -163,6 +231,8 @@ impl Step<'_> {
                     Lane::CheckInput
                 } else if bytes.iter().all(|b| *b == 0) {
                     Lane::Zero
+                } else if bytes.iter().copied().eq(240..=255) {
+                    Lane::FromMinus16
                 } else {
                     Lane::Public
                 }
@@ -171,14 +241,29 @@ impl Step<'_> {
                 match self.context.contract.arguments[argument] {
                     Argument::Source => {
                         self.text(offset, len);
-                        if len == 16 {
-                            Lane::Block(Block::new(Origin::Data))
-                        } else {
-                            Lane::Secret
+                        let mode = self.context.contract.scheme.map(|scheme| scheme.mode);
+                        match (mode, len) {
+                            (Some(Mode::Ctr), 16) => Lane::Text,
+                            (Some(Mode::Ctr), 1..=15) => Lane::TextPart(len as u8),
+                            (_, 16) => Lane::Block(Block::new(Origin::Data)),
+                            _ => Lane::Secret,
                         }
                     }
                     Argument::Memory { loads, .. } => self.load_piece(argument, loads, offset, len),
-                    Argument::Destination | Argument::Length => {
+                    Argument::Destination | Argument::Length { .. } => {
+                        self.fault(Rule::Stores, "a load from where output goes");
+                        Lane::Secret
+                    }
+                }
+            }
+            Place::Tail {
+                argument, offset, ..
+            } => {
+                self.tail(offset, len);
+                match self.context.contract.arguments[argument] {
+                    Argument::Source if len == 16 => Lane::Block(Block::new(Origin::Tail)),
+                    Argument::Source => Lane::Secret,
+                    _ => {
                         self.fault(Rule::Stores, "a load from where output goes");
                         Lane::Secret
                     }
@@ -251,25 +336,53 @@ impl Step<'_> {
             return [lane; LANES];
         }
         for (i, lane) in vector.iter_mut().enumerate().take(lanes) {
-            let at = 16 * i as u64;
-            let place = match place {
-                Place::Constant { section, offset } => Place::Constant {
-                    section,
-                    offset: offset.wrapping_add(at),
-                },
-                Place::Argument { argument, offset } => Place::Argument {
-                    argument,
-                    offset: offset.saturating_add_unsigned(at),
-                },
-            };
+            let place = place.plus(16 * i as u64);
             *lane = self.load(place, 16);
         }
         vector
     }
 
+    /// A part of a vector: text that is less than a block, zero above it.
+    pub(crate) fn load_part(&mut self) -> Lane {
+        let len = self.instruction.memory_size().size() as u64;
+        match self.place().map(|place| self.load(place, len)) {
+            Some(lane @ Lane::TextPart(_)) => lane,
+            Some(lane) if lane.is_public() => Lane::Public,
+            _ => Lane::Secret,
+        }
+    }
+
+    /// Stores the first bytes of a vector: only of output, and only as many as are.
+    pub(crate) fn store_part(&mut self, value: Lane) {
+        let len = self.instruction.memory_size().size() as u64;
+        let Some((argument, offset)) = self.store_place() else {
+            return;
+        };
+        let whole = match value {
+            Lane::Output => true,
+            Lane::OutputPart(n) => len <= u64::from(n),
+            _ => false,
+        };
+        let destination = matches!(
+            self.context.contract.arguments[argument],
+            Argument::Destination
+        );
+        if !whole || !destination || self.context.contract.scheme.map(|s| s.mode) != Some(Mode::Ctr)
+        {
+            return self.fault(Rule::Stores, "a store of a part of a vector");
+        }
+        self.text(offset, len);
+        self.before_check(true);
+    }
+
     /// Where a store goes, if the contract knows any there; else a finding.
     fn store_place(&mut self) -> Option<(usize, i64)> {
-        let place = self.place()?.argument();
+        let place = self.place()?;
+        if let Place::Tail { .. } = place {
+            self.fault(Rule::Stores, "this store may not go to the tail of text");
+            return None;
+        }
+        let place = place.argument();
         match place {
             Some((argument, _)) => self.state.written |= 1 << argument,
             None => self.fault(Rule::Stores, "a store to a constant"),
@@ -376,6 +489,14 @@ impl Step<'_> {
         if (self.instruction.memory_size().size()) != 16 * lanes {
             return self.fault(Rule::Stores, "a store of a part of a vector");
         }
+        if let Some(Place::Tail {
+            argument,
+            behind_part,
+            offset,
+        }) = self.place()
+        {
+            return self.store_tail(argument, behind_part, offset, value[..lanes].to_vec());
+        }
         let Some((argument, offset)) = self.store_place() else {
             return;
         };
@@ -386,17 +507,57 @@ impl Step<'_> {
                     self.text(offset, 16);
                 }
                 self.before_check(true);
-                if lane != Lane::Output {
-                    self.fault(
-                        Rule::Stores,
-                        format!("{lane} is stored where only finished blocks may go"),
-                    );
-                }
+                self.finished(lane);
             } else {
                 self.store(argument, offset, 16, How::Plain, lane.to_string(), |rule| {
                     rule.value == lane
                 });
             }
+        }
+    }
+
+    /// Only finished blocks go to the destination; in XTS only such as cannot be the one before a part of
+    /// a block, from which bytes are stolen.
+    fn finished(&mut self, lane: Lane) {
+        if lane != Lane::Output {
+            self.fault(
+                Rule::Stores,
+                format!("{lane} is stored where only finished blocks may go"),
+            );
+        }
+        let xts = self.context.contract.scheme.map(|s| s.mode) == Some(Mode::Xts);
+        if xts && !self.state.aligned {
+            self.fault(
+                Rule::Stores,
+                "a block is stored that may be the last before a part of one, which steals from it",
+            );
+        }
+    }
+
+    /// Stores to the tail of text: the block that was made of what was stolen, or, at its end, what was
+    /// not.
+    fn store_tail(&mut self, argument: usize, behind_part: bool, offset: i64, lanes: Vec<Lane>) {
+        self.tail(offset, 16 * lanes.len() as u64);
+        self.state.written |= 1 << argument;
+        self.before_check(true);
+        let destination = matches!(
+            self.context.contract.arguments[argument],
+            Argument::Destination
+        );
+        let masked = self.instruction.op_mask() != Register::None;
+        let output = match lanes[..] {
+            [Lane::Output] => true,
+            [Lane::StolenOutput] => behind_part && offset == 0,
+            _ => false,
+        };
+        if !destination || masked || !output {
+            self.fault(
+                Rule::Stores,
+                format!(
+                    "{} is stored where only finished blocks, or what of one was not stolen, may go",
+                    lanes[0]
+                ),
+            );
         }
     }
 }

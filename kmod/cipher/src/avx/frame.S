@@ -2,7 +2,7 @@
 //
 // What the variants with AVX share around the data itself: M out of its two shares, the check value,
 // the volume key, the start of the tweaks, the wipe. aesni/frame.S has the windows and the routines'
-// frame, aesni/xts.S the names of the arguments' registers and of what is in memory.
+// frame, aesni/request.S the names of the arguments' registers and of what is in memory.
 //
 // \v is as in schedule.S: x or y.
 //

@@ -178,9 +178,15 @@
 	ADVANCE		BYTES_\w*\n
 .endm
 
-// The text, with the round keys and register 4 in place; LEN is not 0. Falls through when done.
+// The text, with the round keys and register 4 in place; LEN is not 0, and for cbcenc a multiple of 16.
+// Falls through when done.
 .macro	CRYPT_MODE	v, size, dir, mode
-.ifnc \mode,cbcenc
+.ifc \mode,cbcenc
+.Lblock\@:
+	CRYPT_SOME	\v, x, \size, \dir, 1, \mode
+	sub		$16, LEN
+	jnz		.Lblock\@
+.else
 	sub		$IN_FLIGHT_\size\()_\v * BYTES_\v, LEN
 	jb		.Lfew\@
 	.balign		32, 0x90
@@ -190,7 +196,6 @@
 	jae		.Lgroup\@
 .Lfew\@:
 	add		$IN_FLIGHT_\size\()_\v * BYTES_\v, LEN
-.endif
 	sub		$16, LEN
 	jb		.Lblocks_done\@
 .Lblock\@:
@@ -198,6 +203,7 @@
 	sub		$16, LEN
 	jae		.Lblock\@
 .Lblocks_done\@:
+.endif
 .ifc \mode,ctr
 	add		$16, LEN
 	jz		.Lstream_done\@
@@ -207,19 +213,22 @@
 .endif
 .endm
 
-// \bytes (8, 4, 2 or 1) bytes of text, if LEN has that bit, xored with the first ones of xmm0, of which
-// the next ones take the place. Clobbers xmm1.
+// \bytes (8, 4, 2 or 1) bytes of text, if so many are left, xored with the first ones of the key stream in
+// xmm0, which moves on. Clobbers xmm1.
 .macro	PIECE		bytes
-	test		$\bytes, LEN
-	jz		.Lno_piece\@
+	cmp		$\bytes, LEN
+	jb		.Lno_piece\@
 .if \bytes == 8
 	vmovq		(SRC), %xmm1
 .elseif \bytes == 4
 	vmovd		(SRC), %xmm1
-.elseif \bytes == 2
-	vpinsrw		$0, (SRC), %xmm0, %xmm1
 .else
-	vpinsrb		$0, (SRC), %xmm0, %xmm1
+	vpxor		%xmm1, %xmm1, %xmm1
+.if \bytes == 2
+	vpinsrw		$0, (SRC), %xmm1, %xmm1
+.else
+	vpinsrb		$0, (SRC), %xmm1, %xmm1
+.endif
 .endif
 	vpxor		%xmm0, %xmm1, %xmm1
 .if \bytes == 8
@@ -231,18 +240,18 @@
 .else
 	vpextrb		$0, %xmm1, (DST)
 .endif
-.if \bytes > 1
 	vpsrldq		$\bytes, %xmm0, %xmm0
 	ADVANCE		\bytes
-.endif
+	sub		$\bytes, LEN
 .Lno_piece\@:
 .endm
 
 // The last LEN bytes of text, 1 to 15, xored with as many of xmm0. Clobbers xmm0, xmm1.
 .macro	END_OF_STREAM
-.irp bytes, 8,4,2,1
-	PIECE		\bytes
-.endr
+	PIECE		8
+	PIECE		4
+	PIECE		2
+	PIECE		1
 .endm
 
 // All that is done with a request's data, from the keys where KEYS_ has them.

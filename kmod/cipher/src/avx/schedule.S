@@ -120,7 +120,11 @@
 .macro	REST_OF_KEY	v, s, k, t, j
 	vpshufb		.Lwords + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\k
 	vpshufb		.Lword_before + 32 * ((\j) & 3)(%rip), %\v\()mm\s, %\v\()mm\t
+.if THREE_OPERANDS
+	vpxord		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
+.else
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k
+.endif
 	vpsrlq		$32, %\v\()mm\k, %\v\()mm\t
 .if !THREE_OPERANDS
 	vpxor		%\v\()mm\t, %\v\()mm\k, %\v\()mm\k

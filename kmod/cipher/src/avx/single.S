@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What goes before the data in ECB, CBC, CTR and ESSIV, in all variants with AVX: one key for the data,
-// expanded alone in xmm registers, and for ESSIV one more for the IV.
+// expanded alone in xmm registers, and for ESSIV one more for the IV. The derivation is aesni_avx's in
+// XTS, too.
 //
 // Register arguments are numbers; general registers are as in aesni/request.S. After EXPAND_ONE_ the
 // round keys are where the variant's KEEP_ puts them.

@@ -23,7 +23,7 @@
 .endm
 
 // TAIL := 0, or, if the text is no multiple of 16 bytes, 16 and the bytes of its last block, which LEN
-// is less then; goes to \done if that leaves nothing.
+// then counts no more; goes to \done if that leaves nothing.
 .macro	SPLIT_TAIL	done
 	mov		LEN, TAIL
 	and		$15, TAIL

@@ -11,17 +11,27 @@ use regcheck::{check, Report};
 
 /// The files, in the order in which the module includes them.
 /// Names without a folder are those of `aesni`.
-pub const FILES: [&str; 11] = [
+pub const FILES: [&str; 21] = [
     "frame.S",
     "schedule.S",
     "groups.S",
+    "request.S",
+    "schedule192.S",
     "xts.S",
+    "modes.S",
+    "chain.S",
     "avx/schedule.S",
     "avx/frame.S",
     "avx/packed.S",
+    "avx/single.S",
+    "avx/modes.S",
+    "avx/steal.S",
     "aesni_avx/xts.S",
+    "aesni_avx/modes.S",
     "vaes_avx2/xts.S",
+    "vaes_avx2/modes.S",
     "vaes_avx512/xts.S",
+    "vaes_avx512/modes.S",
     "key.S",
 ];
 
