@@ -183,3 +183,26 @@ fn locked(package: &str) -> Result<String> {
         .with_context(|| format!("Cargo.lock has no {package}"))?
         .to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_codes_give_the_same_output_at_every_length() {
+        let mut report = Report::default();
+        let effort = Effort {
+            rounds: 1,
+            slice: Duration::from_nanos(1),
+        };
+        run(&mut report, effort).unwrap();
+        for skipped in report.skipped {
+            println!("skipped: {skipped}");
+        }
+        let codes = 2 * 2 * LENGTHS.len();
+        assert_eq!(report.rows.len() % codes, 0);
+        // At least the engine's first variant, RustCrypto and the two of the classical design.
+        assert!(report.rows.len() / codes >= 4);
+        assert!(report.rows.iter().all(|row| row.ns_per_request > 0.0));
+    }
+}

@@ -13,6 +13,7 @@ mod per_block;
 mod plot;
 pub mod report;
 mod table;
+mod vm;
 
 use std::fs;
 
@@ -21,6 +22,7 @@ use tresor_qemu::target_dir;
 
 use contest::Effort;
 use report::Report;
+use vm::Amount;
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,13 @@ pub fn run(options: Options) -> Result<()> {
         let plot = folder.join("throughput.svg");
         fs::write(&plot, plot::svg(&report))
             .with_context(|| format!("cannot write {}", plot.display()))?;
+    }
+    if options.vm {
+        let amount = match options.quick {
+            true => Amount::QUICK,
+            false => Amount::FULL,
+        };
+        vm::run(&mut report, amount)?;
     }
     let file = folder.join("report.json");
     let json = serde_json::to_string_pretty(&report)?;
