@@ -24,7 +24,11 @@ pub(crate) fn run() -> Result {
             unsafe { kat::run::<KernelSha256>(engine, &slot.share, &mut buffer, piece) }
         };
         result.map_err(|wrong| {
-            pr_err!("refusing to load: the self-test failed: {wrong}\n");
+            // The engine knows core's Display, and the kernel's macros their own.
+            pr_err!(
+                "refusing to load: the self-test failed: {}\n",
+                core::format_args!("{wrong}")
+            );
             EIO
         })?;
     }
