@@ -20,6 +20,7 @@ macro_rules! assembly {
             include_str!("aesni/chain.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
+            include_str!("avx/wide.S"),
             include_str!("avx/packed.S"),
             include_str!("avx/single.S"),
             include_str!("avx/modes.S"),

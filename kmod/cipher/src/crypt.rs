@@ -54,6 +54,7 @@ pub struct Start {
 
 impl Start {
     /// For block `block` of a request with this IV; see [`crypt`].
+    #[inline]
     pub fn new(mode: Mode, iv: &[u8; 16], block: u64) -> Self {
         let mut start = Self {
             iv: *iv,

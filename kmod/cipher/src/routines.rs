@@ -73,6 +73,7 @@ macro_rules! routines {
 
             /// # Safety
             /// As for [`crypt`](super::super::crypt), with the length checked.
+            #[inline]
             pub(super) unsafe fn run(
                 direction: Direction,
                 share: *const Share,
@@ -233,6 +234,7 @@ routines! { vaes_avx512: VaesAvx512 {
 /// # Safety
 /// As for [`crypt`](super::crypt), with the length checked.
 #[allow(clippy::too_many_arguments)] // the routines' six, and what they are chosen by
+#[inline]
 pub(super) unsafe fn run(
     engine: Engine,
     direction: Direction,

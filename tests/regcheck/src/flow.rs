@@ -89,10 +89,15 @@ impl<'a> Walk<'a> {
                 },
             };
         }
-        let lengths = self.context.contract.arguments.iter().find_map(|a| match a {
-            Argument::Length { whole, least } => Some((*whole, *least)),
-            _ => None,
-        });
+        let lengths = self
+            .context
+            .contract
+            .arguments
+            .iter()
+            .find_map(|a| match a {
+                Argument::Length { whole, least } => Some((*whole, *least)),
+                _ => None,
+            });
         let (aligned, least) = lengths.unwrap_or((true, 0));
         State {
             general,

@@ -153,7 +153,8 @@ impl Step<'_> {
                 self.write_general(0, General::TailPart);
                 self.state.flags = Flags::Public;
             }
-            (General::Length, Some(n), true) if n <= left => {
+            // Pointers that are not there yet, as the text is used later: its length is still whole.
+            (General::Length, Some(n), true) if n <= left && self.pointers_are_behind(n) => {
                 self.consume(n);
                 self.state.flags = Flags::LengthLeft;
             }
@@ -171,6 +172,16 @@ impl Step<'_> {
                 self.set_flags(mixed);
             }
         }
+    }
+
+    /// Whether all pointers to text are so many bytes behind the first that is left.
+    fn pointers_are_behind(&self, n: u64) -> bool {
+        self.state.general.iter().all(|value| match value {
+            General::Pointer { argument, offset } if self.is_text(*argument) => {
+                u64::try_from(*offset).is_ok_and(|offset| offset >= n)
+            }
+            _ => true,
+        })
     }
 
     /// The length without its last whole block and the bytes behind it, which are 17 at least.

@@ -346,7 +346,7 @@ impl Lane {
             (a, b) if a == raw && b.is_public() || b == raw && a.is_public() => raw,
             (a, b) if a.is_public() && b.is_public() => Public,
             // Between blocks of CBC: the one before, or what the first is chained to.
-            (Chain, b) | (b, Chain) if b == Output || b == raw || b.is_public() => Chain,
+            (Chain, b) | (b, Chain) if b == Output || b == raw || b == Iv => Chain,
             (Iv, Output) | (Output, Iv) => Chain,
             _ => Secret,
         }

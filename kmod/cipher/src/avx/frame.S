@@ -100,23 +100,3 @@
 .Lproduct\@:
 	vmovdqa		%xmm\p, %xmm\x
 .endm
-
-// K1 and K2 of XTS-AES-256: k_0 of both in the lanes of ymm0, k_1 in those of ymm1. Goes to \wrong if
-// the check value differs.
-.macro	DERIVE_256_y	wrong
-	LOAD_M_V	y, 3, 4
-	vmovdqu		KEY_INPUTS(KEY), %xmm0
-	vinserti128	$1, KEY_INPUTS+32(KEY), %ymm0, %ymm0
-	vmovdqu		KEY_INPUTS+16(KEY), %xmm1
-	vinserti128	$1, KEY_INPUTS+48(KEY), %ymm1, %ymm1
-	vmovdqa		.Lcheck_input(%rip), %xmm2
-	ENCRYPT256_V	y, 3, 4, 5, 6, 7, 8, 0, 1, 2
-	COMPARE_CHECK_V	2, \wrong
-.endm
-.macro	DERIVE_128_y	wrong
-	LOAD_M_V	y, 3, 4
-	vmovdqu		KEY_INPUTS(KEY), %ymm0
-	vmovdqa		.Lcheck_input(%rip), %xmm2
-	ENCRYPT256_V	y, 3, 4, 5, 6, 7, 8, 0, 2
-	COMPARE_CHECK_V	2, \wrong
-.endm

@@ -90,21 +90,21 @@
 // the first tweaks leave. \k and \p are registers of this round key and the one before for encryption,
 // \dk and \dp for decryption.
 .macro	EVEN_512_enc	j, k, dk, p, dp
-	EVEN_256	y, 5, 3, \k, 6, \j
+	EVEN_W		\j, \k
 	vaesenc		%ymm\p, %ymm2, %ymm2
 .endm
 .macro	EVEN_512_dec	j, k, dk, p, dp
 	EVEN_512_enc	\j, \dk, \k, \dp, \p
 .endm
 .macro	ODD_512_enc	j, k, dk, p, dp
-	ODD_256		y, 5, 4, \k, 6, \j
+	ODD_W		\j, \k
 	vaesenc		%ymm\p, %ymm2, %ymm2
 .endm
 .macro	ODD_512_dec	j, k, dk, p, dp
 	ODD_512_enc	\j, \dk, \k, \dp, \p
 .endm
 .macro	NEXT_512_enc	j, k, dk, op=vaesenc
-	NEXT_128	y, 5, 3, 4, \k, 6, \j
+	NEXT_W		\j, \k
 	\op		%ymm\k, %ymm2, %ymm2
 .endm
 .macro	NEXT_512_dec	j, k, dk, op=vaesenc
@@ -130,9 +130,9 @@
 .endm
 
 // RK0.. := round keys, and the upper lane of ymm2 := the IV encrypted under K2, for k_0 of K1 and K2
-// in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm8.
+// in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm13.
 .macro	EXPAND_512_256 dir
-	OPEN_256	y, 0, 1, 3, 4, 5, 6
+	OPEN_W_256	0, 1
 	vbroadcasti128	START_IV(START), %ymm2
 	vpxor		%ymm0, %ymm2, %ymm2
 .ifc \dir,enc
@@ -165,7 +165,7 @@
 .macro	EXPAND_512_128 dir
 	vbroadcasti128	START_IV(START), %ymm2
 	vpxor		%ymm0, %ymm2, %ymm2
-	OPEN_128	y, 0, 3, 5, 4, 6
+	OPEN_W_128	0
 .ifc \dir,enc
 	vmovdqa64	%ymm0, %ymm17
 .else
