@@ -41,6 +41,7 @@
 #![cfg_attr(MODULE, allow(unreachable_pub, dead_code, unused_imports))]
 
 mod aesni;
+mod answers;
 mod asm;
 mod crypt;
 mod derive;

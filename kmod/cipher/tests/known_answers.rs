@@ -17,7 +17,7 @@ fn the_known_answers_are_those_of_the_reference() {
     let slot = common::two_blocks(&kat::KEY, &common::two_inputs(b's', kat::UUID));
     assert_eq!(hex::encode(kat::SLOT_KEY), hex::encode(slot));
     for answer in kat::ANSWERS {
-        let mut data: Vec<u8> = (0..answer.len()).map(kat::data).collect();
+        let mut data: Vec<u8> = (0..answer.text_len()).map(kat::data).collect();
         let blob = &kat::BLOB[..answer.blob_len()];
         let encrypt = Direction::Encrypt;
         common::crypt(&kat::KEY, answer.mode, blob, &kat::IV, encrypt, &mut data);

@@ -107,6 +107,11 @@ pub fn under_key(
     data
 }
 
+fn blocks(data: &mut [u8]) -> impl Iterator<Item = &mut GenericArray<u8, U16>> {
+    assert_eq!(data.len() % 16, 0);
+    data.chunks_exact_mut(16).map(GenericArray::from_mut_slice)
+}
+
 /// The same for one AES.
 fn under<C>(mode: Mode, key: &[u8], iv: [u8; 16], direction: Direction, data: &mut [u8])
 where
@@ -118,11 +123,6 @@ where
         + BlockEncryptMut
         + Clone,
 {
-    let blocks = |data: &mut [u8], mut f: Box<dyn FnMut(&mut GenericArray<u8, U16>)>| {
-        assert!(data.len() % 16 == 0);
-        data.chunks_exact_mut(16)
-            .for_each(|block| f(GenericArray::from_mut_slice(block)));
-    };
     let cipher = |key: &[u8]| C::new_from_slice(key).expect("a key of the cipher's size");
     match (mode, direction) {
         (Mode::Xts, _) => {
@@ -139,19 +139,19 @@ where
         }
         (Mode::Ecb, Direction::Encrypt) => {
             let cipher = cipher(key);
-            blocks(data, Box::new(move |block| cipher.encrypt_block(block)));
+            blocks(data).for_each(|block| cipher.encrypt_block(block));
         }
         (Mode::Ecb, Direction::Decrypt) => {
             let cipher = cipher(key);
-            blocks(data, Box::new(move |block| cipher.decrypt_block(block)));
+            blocks(data).for_each(|block| cipher.decrypt_block(block));
         }
         (Mode::Cbc | Mode::EssivCbc, Direction::Encrypt) => {
             let mut cbc = cbc::Encryptor::<C>::inner_iv_init(cipher(key), &iv.into());
-            blocks(data, Box::new(move |block| cbc.encrypt_block_mut(block)));
+            blocks(data).for_each(|block| cbc.encrypt_block_mut(block));
         }
         (Mode::Cbc | Mode::EssivCbc, Direction::Decrypt) => {
             let mut cbc = cbc::Decryptor::<C>::inner_iv_init(cipher(key), &iv.into());
-            blocks(data, Box::new(move |block| cbc.decrypt_block_mut(block)));
+            blocks(data).for_each(|block| cbc.decrypt_block_mut(block));
         }
         (Mode::None, _) => panic!("no mode"),
     }
