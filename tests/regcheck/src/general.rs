@@ -4,7 +4,6 @@
 
 use iced_x86::OpKind;
 
-use crate::contract::Argument;
 use crate::finding::Rule;
 use crate::lane::Atoms;
 use crate::state::{Flags, General, Mask, OfLength};
@@ -82,7 +81,9 @@ impl Step<'_> {
         }
         // To the end of what is left, from where it begins: the tail.
         if let (General::Pointer { argument, offset }, None, true) = (old, immediate, whole) {
-            if self.is_text(argument) && self.read_general(1) == General::Length {
+            if self.context.contract.arguments[argument].is_text()
+                && self.read_general(1) == General::Length
+            {
                 self.write_general(0, General::Rest { argument, offset });
                 self.state.flags = Flags::Public;
                 return;
@@ -105,20 +106,16 @@ impl Step<'_> {
         self.state.left -= n;
         self.state.aligned &= n % 16 == 0;
         self.state.most = self.state.most.saturating_sub(n);
-        for register in &mut self.state.general {
-            match register {
-                General::Pointer { argument, offset } => {
-                    let text = matches!(
-                        self.context.contract.arguments[*argument],
-                        Argument::Source | Argument::Destination
-                    );
-                    if text {
-                        *offset -= n as i64;
-                    }
+        let arguments = self.context.contract.arguments;
+        self.state.each_general(|value| match value {
+            General::Pointer { argument, offset } if arguments[argument].is_text() => {
+                General::Pointer {
+                    argument,
+                    offset: offset - n as i64,
                 }
-                _ => {}
             }
-        }
+            value => value,
+        });
         self.length_changed();
     }
 
@@ -177,7 +174,9 @@ impl Step<'_> {
     /// Whether all pointers to text are so many bytes behind the first that is left.
     fn pointers_are_behind(&self, n: u64) -> bool {
         self.state.general.iter().all(|value| match value {
-            General::Pointer { argument, offset } if self.is_text(*argument) => {
+            General::Pointer { argument, offset }
+                if self.context.contract.arguments[*argument].is_text() =>
+            {
                 u64::try_from(*offset).is_ok_and(|offset| offset >= n)
             }
             _ => true,
@@ -195,13 +194,6 @@ impl Step<'_> {
         self.state.aligned = true;
         self.state.tail = true;
         self.state.flags = Flags::LengthLeft;
-    }
-
-    pub(crate) fn is_text(&self, argument: usize) -> bool {
-        matches!(
-            self.context.contract.arguments[argument],
-            Argument::Source | Argument::Destination
-        )
     }
 
     /// What is more than a multiple of 16; else something of both.

@@ -13,8 +13,7 @@
 //!   round key are in, how many rounds they passed, and of which atoms all round keys were made. Only
 //!   one with all rounds done, under keys of the right atoms, becomes an output.
 
-use std::fmt;
-
+pub use crate::block::{Block, Mode, Origin, Scheme, Way};
 use crate::tweak::Parts;
 
 /// A set of 16-byte secrets, as bits.
@@ -42,75 +41,6 @@ pub const fn f(i: u8) -> Atoms {
 
 /// Both halves of M: what AES-256 under M has in its round keys.
 pub const M: Atoms = m(0) | m(1);
-
-/// What a block was before AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The check input, a constant.
-    CheckInput,
-    /// Public input `i` of F.
-    Input(u8),
-    /// The data unit's public IV.
-    Iv,
-    /// A block of the caller's text.
-    Data,
-    /// A counter.
-    Counter,
-    /// The last whole block of a text in XTS that is no multiple of 16 bytes, or the last 16 bytes of it.
-    Tail,
-    /// The block of such a text that is made of its last bytes and of what was stolen.
-    Joined,
-}
-
-impl Origin {
-    /// Whether it is text that goes through AES.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::Data | Self::Tail | Self::Joined)
-    }
-}
-
-/// A direction of AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Encryption.
-    Enc,
-    /// Decryption.
-    Dec,
-}
-
-/// A block on its way through AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// What it was.
-    pub origin: Origin,
-    /// The tweak is in, or the block before it, to which CBC chains it.
-    pub tweaked: bool,
-    /// The first round key is in.
-    pub keyed: bool,
-    /// Rounds passed.
-    pub rounds: u8,
-    /// The direction of these rounds.
-    pub way: Option<Way>,
-    /// What the round keys so far were made of.
-    pub roots: Atoms,
-    /// The last round was one of the last kind.
-    pub done: bool,
-}
-
-impl Block {
-    /// A block that has met nothing.
-    pub const fn new(origin: Origin) -> Self {
-        Self {
-            origin,
-            tweaked: false,
-            keyed: false,
-            rounds: 0,
-            way: None,
-            roots: 0,
-            done: false,
-        }
-    }
-}
 
 /// What is known of 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,116 +112,6 @@ pub enum Lane {
     Output,
     /// A secret of which nothing else is known.
     Secret,
-}
-
-/// A mode of operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// XTS.
-    Xts,
-    /// ECB.
-    Ecb,
-    /// CBC.
-    Cbc,
-    /// CBC, its IV perhaps encrypted.
-    Essiv,
-    /// Counter mode.
-    Ctr,
-}
-
-/// What the routine's AES keys are made of, and what its data passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheme {
-    /// The mode.
-    pub mode: Mode,
-    /// Atoms of K1, which the data meets.
-    pub k1: Atoms,
-    /// Atoms of K2, which the IV meets; none if it meets no key.
-    pub k2: Atoms,
-    /// Rounds under K1: 10, 12 or 14.
-    pub rounds: u8,
-    /// Rounds under K2.
-    pub iv_rounds: u8,
-    /// The data's direction.
-    pub way: Way,
-}
-
-impl Scheme {
-    /// Whether blocks are chained to those before them.
-    pub fn chains(&self) -> bool {
-        matches!(self.mode, Mode::Cbc | Mode::Essiv)
-    }
-
-    /// Whether a block of text must have met its tweak or the block before it when it meets the rounds.
-    /// Where it must not, it may not either.
-    fn wants_tweak(&self) -> bool {
-        self.mode == Mode::Xts || self.chains() && self.way == Way::Enc
-    }
-
-    /// Whether a block has passed all rounds under all of K1, and nothing else.
-    fn complete(&self, b: Block) -> bool {
-        b.done && b.rounds == self.rounds && b.way == Some(self.way) && b.roots == self.k1
-    }
-}
-
-impl fmt::Display for Lane {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lane::Zero => out.write_str("zero"),
-            Lane::Public => out.write_str("something public"),
-            Lane::CheckInput => out.write_str("the check input"),
-            Lane::Expected => out.write_str("the expected check value"),
-            Lane::Input(i) => write!(out, "input {i} of F"),
-            Lane::Iv => out.write_str("the IV"),
-            Lane::Linear(atoms) => write!(out, "{}", names(*atoms, " xor ")),
-            Lane::Low(atoms) => write!(out, "the low half of {}", names(*atoms, " xor ")),
-            Lane::Key(atoms) => write!(out, "round-key material of {}", names(*atoms, ", ")),
-            Lane::Block(b) => write!(
-                out,
-                "a block ({:?}{}{}) after {} rounds{}",
-                b.origin,
-                if b.tweaked { ", tweak in" } else { "" },
-                if b.keyed { ", first key in" } else { "" },
-                b.rounds,
-                if b.done { ", the last included" } else { "" }
-            ),
-            Lane::CheckValue => out.write_str("the computed check value"),
-            Lane::CheckDifference => out.write_str("the difference of the check values"),
-            Lane::Tweak | Lane::TweakSum => out.write_str("a tweak"),
-            Lane::TweakDoubled | Lane::TweakMoved | Lane::TweakCarry => {
-                out.write_str("a part of a tweak")
-            }
-            Lane::TweakParts(_) => out.write_str("a part of a tweak"),
-            Lane::LastKey(atoms) => write!(
-                out,
-                "a tweak xor round-key material of {}",
-                names(*atoms, ", ")
-            ),
-            Lane::Counter => out.write_str("a counter"),
-            Lane::Text | Lane::TextPart(_) => out.write_str("text"),
-            Lane::KeyStream => out.write_str("key stream"),
-            Lane::OutputPart(n) => write!(out, "{n} bytes of output before key stream"),
-            Lane::Chain => out.write_str("what the first block is chained to"),
-            Lane::Stolen => out.write_str("a block of which bytes are stolen"),
-            Lane::StolenOutput => out.write_str("the bytes of it that are not"),
-            Lane::PartLength | Lane::PartLengths => out.write_str("the length of a part"),
-            Lane::FromMinus16 | Lane::ToTheEnd => out.write_str("a shuffle"),
-            Lane::Output => out.write_str("a finished block"),
-            Lane::Secret => out.write_str("a secret of unknown kind"),
-        }
-    }
-}
-
-/// The names of atoms, for messages.
-pub fn names(atoms: Atoms, between: &str) -> String {
-    const NAMES: [&str; 10] = [
-        "M[0]", "M[1]", "S[0]", "S[1]", "pad[0]", "pad[1]", "F[0]", "F[1]", "F[2]", "F[3]",
-    ];
-    let named: Vec<_> = (0..NAMES.len())
-        .filter(|i| atoms >> i & 1 != 0)
-        .map(|i| NAMES[i])
-        .collect();
-    named.join(between)
 }
 
 impl Lane {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+pub mod block;
 pub mod contract;
 pub mod finding;
 pub mod flow;
@@ -13,11 +14,14 @@ mod general;
 pub mod image;
 pub mod lane;
 mod memory;
+mod names;
 mod paths;
 pub mod placement;
+pub mod requests;
 pub mod state;
 pub mod step;
 pub mod table;
+mod text;
 pub mod tweak;
 mod vectors;
 pub mod windows;

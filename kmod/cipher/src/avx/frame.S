@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What the variants with AVX share around the data itself: M out of its two shares, the check value,
-// the volume key, the start of the tweaks, the wipe. aesni/frame.S has the windows and the routines'
-// frame, aesni/request.S the names of the arguments' registers and of what is in memory.
+// the start of the tweaks. Volume keys are derived in single.S and wide.S. aesni/frame.S has the windows
+// and the routines' frame, aesni/request.S the names of the arguments' registers and of what is in
+// memory.
 //
 // \v is as in schedule.S: x or y.
 //
