@@ -326,13 +326,15 @@ fn along(instruction: &Instruction, next: u64, after: &State) -> State {
                 value => value,
             });
         }
-        (Flags::Tail, Some(none), _) => {
+        (Flags::Tail(number), Some(none), _) => {
             state.tail |= !none;
-            state.each_general(|value| match value {
-                General::MaybeTail if none => General::Number(0),
-                General::MaybeTail => General::Tail,
-                value => value,
-            });
+            if let value @ General::MaybeTail = &mut state.general[number] {
+                *value = if none {
+                    General::Number(0)
+                } else {
+                    General::Tail
+                };
+            }
         }
         _ => {}
     }

@@ -223,7 +223,9 @@ impl Step<'_> {
             && self.instruction.op0_register().is_gpr64();
         self.state.flags = match self.read_general(0) {
             General::Length if same => Flags::LengthLeft,
-            General::Tail | General::MaybeTail if same => Flags::Tail,
+            General::Tail | General::MaybeTail if same => {
+                Flags::Tail(self.instruction.op0_register().number())
+            }
             General::LengthLess(taken) if same && taken <= self.state.left => {
                 self.consume(taken);
                 self.write_general(0, General::Length);

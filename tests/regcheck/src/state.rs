@@ -111,8 +111,8 @@ pub enum Flags {
     LengthLeft,
     /// ZF says whether the length is a multiple of 16.
     Residue,
-    /// ZF says whether there is no tail.
-    Tail,
+    /// ZF says whether there is no tail, by this general register.
+    Tail(usize),
     /// ZF says whether the check value is the expected one.
     Check,
     /// They come from a secret.
