@@ -25,9 +25,17 @@ const CPU: &str = "corei7_icelake_u";
 const ENGINE: &str = "vaes_avx512";
 const OTHER: &str = "aesni";
 /// dm-crypt's ciphers and the bits of their keys.
-const CIPHERS: &str = "tresor-xts-plain64/512 tresor-xts-plain64/256";
-/// Checks that a whole run makes.
-const CHECKS: usize = 13;
+const CIPHERS: [&str; 7] = [
+    "tresor-xts-plain64/512",
+    "tresor-xts-plain64/256",
+    "tresor-cbc-essiv:sha256/256",
+    "tresor-cbc-essiv:sha256/192",
+    "tresor-cbc-essiv:sha256/128",
+    "tresor-cbc-plain64/256",
+    "tresor-ctr-plain64/256",
+];
+/// Checks that a whole run makes: four of each cipher, and of the module itself.
+const CHECKS: usize = 4 * CIPHERS.len() + 5;
 /// How long a run may take; five minutes are usual.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
@@ -182,7 +190,8 @@ fn make_cd(tools: &Tools<'_>, folder: &Path, cd: &Path) -> Result<()> {
     let mut image = fs::read(initramfs.build()?).context("cannot read the initramfs")?;
     // Of two files of one name the kernel takes the later one.
     let (head, body) = INIT.split_once('\n').context("init has no first line")?;
-    let init = format!("{head}\nENGINE={ENGINE} OTHER={OTHER} CIPHERS='{CIPHERS}'\n{body}");
+    let ciphers = CIPHERS.join(" ");
+    let init = format!("{head}\nENGINE={ENGINE} OTHER={OTHER} CIPHERS='{ciphers}'\n{body}");
     let mut more = Cpio::new();
     more.file("init", 0o755, init.as_bytes())?;
     image.resize(image.len().next_multiple_of(4), 0);
