@@ -80,6 +80,11 @@ struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req)
 	return crypto_skcipher_reqtfm(req);
 }
 
+unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg)
+{
+	return refcount_read(&alg->base.cra_refcnt);
+}
+
 void *tresor_sg_virt(struct scatterlist *sg)
 {
 	return sg_virt(sg);

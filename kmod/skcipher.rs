@@ -32,7 +32,12 @@ use core::{
     marker::PhantomData,
     mem::{align_of, size_of},
 };
-use kernel::{bindings::scatterlist, error::to_result, prelude::*};
+use kernel::{
+    bindings::scatterlist,
+    error::to_result,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 /// Alignment of a tfm context, `CRYPTO_MINALIGN` on x86.
 const CONTEXT_ALIGN: usize = 8;
@@ -274,7 +279,13 @@ impl<T: Skcipher> Registration<T> {
 #[pinned_drop]
 impl<T: Skcipher> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered in `new()`. Every tfm holds a reference to the module, so none is left.
+        // The crypto API looks for a test in a thread of its own, which has the algorithm for a while. A
+        // module that goes has waited for it; one whose load fails at the next algorithm has not.
+        // SAFETY: Registered in `new()`.
+        while unsafe { bindings::tresor_skcipher_alg_users(self.alg.get()) } > 1 {
+            fsleep(Delta::from_millis(1));
+        }
+        // SAFETY: As above. Every tfm holds a reference to the algorithm, so none is left.
         unsafe { bindings::crypto_unregister_skcipher(self.alg.get()) };
     }
 }

@@ -5,10 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use keyscan::{Expand, Needles, Options, What};
+use anyhow::{ensure, Context, Result};
+use keyscan::{Dump, Expand, Needles, Options, What};
 use serde::Serialize;
 use tresor_qemu::DebugRegisters;
+
+/// Cells in the map of a dump.
+const MAP_CELLS: usize = 2048;
 
 /// The secrets of one VM, known to the host, which may look for them.
 pub struct Known {
@@ -47,6 +50,9 @@ pub struct Evidence {
     pub findings: Vec<String>,
     /// Those of the findings that are whole key schedules, of M, K1 or K2.
     pub schedules: Vec<String>,
+    /// All that the search found, ours or not, with a map.
+    #[serde(skip)]
+    pub scan: keyscan::Report,
 }
 
 /// A set of needles, and what they are called.
@@ -59,14 +65,26 @@ struct Search<'a> {
 }
 
 impl Evidence {
-    /// Scans a dump that was taken when the CPUs' registers held `registers`.
+    /// Scans all bytes of a file, whatever its format, that was made when the CPUs' registers held
+    /// `registers`.
     ///
     /// # Errors
-    /// If the dump cannot be read, or a secret is of a form that cannot be searched for.
+    /// If the file cannot be read to its end, or a secret is of a form that cannot be searched for.
     pub fn gather(dump: &Path, registers: &[DebugRegisters], known: &Known) -> Result<Self> {
         let search = Search::new(registers, known)?;
-        let report = keyscan::scan_file(dump, &search.needles, &Options::default(), &|_| ())
+        let options = Options {
+            map_cells: MAP_CELLS,
+            ..Options::default()
+        };
+        let report = Dump::open_raw(dump)
+            .map(|dump| keyscan::scan_dump(&dump, &search.needles, &options, &|_| ()))
             .with_context(|| format!("cannot scan {}", dump.display()))?;
+        ensure!(
+            report.is_complete(),
+            "not all of {} could be read: {:?}",
+            dump.display(),
+            report.problems
+        );
         let name = dump.file_name().unwrap_or_default().to_string_lossy();
         Ok(search.judge(&name, &report))
     }
@@ -142,6 +160,7 @@ impl<'a> Search<'a> {
             shares: registers.iter().map(|cpu| (cpu.cpu, Vec::new())).collect(),
             findings: Vec::new(),
             schedules: Vec::new(),
+            scan: report.clone(),
         };
         let ours: Vec<&[u8]> = std::iter::once(&known.m[..])
             .chain(known.effective.chunks(known.effective.len() / 2))

@@ -3,6 +3,7 @@
 //! What needs a VM or crosses crates: the demo, the VM tests, the benchmark, and what they are made of.
 
 pub mod bench;
+pub mod bench_keyscan;
 pub mod bochs;
 pub mod busy;
 pub mod data;

@@ -324,6 +324,7 @@ mod tests {
             shares: [(0, vec![64]), (1, vec![128])].into(),
             findings: Vec::new(),
             schedules: Vec::new(),
+            scan: keyscan::Report::default(),
         }
     }
 

@@ -111,6 +111,9 @@ impl Demo<'_> {
         };
         let report = facts.judge(&timeline);
         report::write_json(&self.options.out.join("report.json"), &report)?;
+        let page = self.options.out.join("report.html");
+        fs::write(&page, page_of(&report, &control_key))
+            .with_context(|| format!("cannot write {}", page.display()))?;
         print!("\n{}", report.summary());
         let here = env::current_dir().unwrap_or_default();
         let out = self
@@ -119,7 +122,7 @@ impl Demo<'_> {
             .strip_prefix(here)
             .unwrap_or(&self.options.out);
         println!(
-            "Left in {}: dumps, disk images, report.json, secrets.json.",
+            "Left in {}: dumps, disk images, report.html, report.json, secrets.json.",
             out.display()
         );
         for failure in &report.failures {
@@ -184,6 +187,37 @@ impl Demo<'_> {
             },
         }
     }
+}
+
+/// What is in the dumps, as a page: the control volume's keys beside ours.
+fn page_of(report: &report::Report, control_key: &[u8]) -> String {
+    let dumps: Vec<_> = report
+        .dumps
+        .iter()
+        .map(|evidence| (evidence.file.clone(), &evidence.scan))
+        .collect();
+    let keys: Vec<String> = control_key
+        .chunks(control_key.len() / 2)
+        .map(|key| hex::encode(&Sha256::digest(key)[..8]))
+        .collect();
+    let notes = [
+        format!(
+            "All RAM of a virtual machine with Linux {} that had two encrypted volumes open, both busy: \
+             \u{201c}control\u{201d}, with the kernel's own AES, and one with tresor. Known to the host, and \
+             searched for in whole, as every 8-byte word, and as every round key: the passphrase, M, the \
+             tresor volume's keys K1 and K2, and what the debug registers held.",
+            report.kernel_release
+        ),
+        format!(
+            "The schedules of the keys sha256:{} are the control volume's: they must be found, or the search \
+             would prove nothing. The S shares are in RAM by design, one for each CPU; one alone says nothing \
+             about M. Nothing else of ours may be found: {}.",
+            keys.join(" and sha256:"),
+            if report.passed { "nothing is" } else { "something is not as it must be" }
+        ),
+    ];
+    let notes: Vec<&str> = notes.iter().map(String::as_str).collect();
+    keyscan::page("A control volume beside tresor", &notes, &dumps)
 }
 
 fn sha256_of(path: &Path) -> Result<String> {

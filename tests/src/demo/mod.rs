@@ -41,7 +41,8 @@ pub struct Options {
     pub dumps: usize,
 }
 
-/// Runs the demo, prints what happens and the result, and writes `report.json` and `secrets.json`.
+/// Runs the demo, prints what happens and the result, and writes `report.json`, `report.html` and
+/// `secrets.json`.
 ///
 /// Returns whether every condition held.
 ///
@@ -145,7 +146,7 @@ fn clear(out: &Path) -> Result<()> {
         let path = entry?.path();
         let ours = path
             .extension()
-            .is_some_and(|e| e == "raw" || e == "img" || e == "json" || e == "tar");
+            .is_some_and(|e| e == "raw" || e == "img" || e == "json" || e == "tar" || e == "html");
         if ours {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }

@@ -17,6 +17,7 @@ pub mod disks;
 mod endings;
 mod engines;
 mod essiv;
+mod formats;
 mod harness;
 pub(crate) mod hotplug;
 mod load_path;
@@ -95,6 +96,11 @@ pub const SCENARIOS: &[Scenario] = &[
             harness::a_hang_ends_in_a_time_out_that_shows_both_consoles,
             harness::the_end_of_the_guest_is_reported_as_such,
         ],
+    },
+    Scenario {
+        name: "dump-formats",
+        machine: formats::machine,
+        tests: tests![formats::a_dump_in_every_format_gives_the_findings_of_the_ram_itself],
     },
     Scenario {
         name: "usual",

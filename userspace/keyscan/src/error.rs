@@ -55,14 +55,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Reading failed part of the way.
-    #[error("cannot read {} at offset {offset:#x}: {source}", path.display())]
-    Read {
+    /// The file is of a known format, but nothing in it can be read.
+    #[error("{}, {problem}; to search its bytes as they are, scan it as raw", path.display())]
+    Format {
         /// The file.
         path: PathBuf,
-        /// Offset of the first byte that was not read.
-        offset: u64,
-        /// Why.
-        source: io::Error,
+        /// What is wrong, and where.
+        problem: crate::Problem,
     },
 }

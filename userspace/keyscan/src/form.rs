@@ -17,6 +17,7 @@ pub(crate) struct Form {
 
 impl Form {
     /// Every form that is searched for: 3 sizes, 4 layouts, 2 byte orders.
+    #[cfg(test)]
     pub fn all() -> impl Iterator<Item = Self> {
         KeySize::ALL.into_iter().flat_map(|size| {
             Layout::ALL.into_iter().flat_map(move |layout| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Finds AES keys in memory dumps.
+//! Finds AES keys in memory dumps: [`scan_file`] in those of any [`Format`], [`scan_bytes`] in memory.
 //!
 //! Two searches run in one pass over the data, at every byte offset, on all cores:
 //!
@@ -27,6 +27,9 @@
 //! ```
 //!
 //! # Method
+//!
+//! A dump is read in windows of 4 MiB that overlap by more than anything that is searched for; memory that
+//! lies in several pieces of the file, but side by side in the machine, is one.
 //!
 //! Most words of a schedule are the xor of two others at fixed distances, also after InvMixColumns and
 //! in either byte order, so that the xor of the data with itself at two distances is zero in known places
@@ -56,8 +59,9 @@
 //!   without being told: the share of ones shows which it is. A border between regions inside of one
 //!   schedule is not modelled.
 //! - A damaged schedule must lie wholly in the data, at any offset; regular memory (few distinct bytes,
-//!   repeated words) is passed over. Memory that is neither random nor regular, such as code, slows a
-//!   search for more than 10 % wrong bits down by far.
+//!   repeated words) is passed over. Memory that is neither random nor regular, such as code, has many
+//!   places that look like schedules with more than 10 % wrong bits: [`Options::budget`] bounds the time
+//!   that they take.
 //! - At a known place [`recover`] goes further than a scan. With one zero in 1000 risen, of 10
 //!   encryption schedules each 9 or 10 of AES-128 were recovered up to 65 % decay and 3 at 70 %; all of
 //!   AES-256 up to 50 %, 8 at 60 %, 2 at 65 %; in less than 0.1 s each. Of decryption schedules of
@@ -71,7 +75,7 @@
 //! (SAC 2009), searches bytes of the key in an order that checks guesses early, and recovers AES-128 at
 //! 70 % and AES-256 at 65 % decay where no bit falls the other way. Kamal and Youssef, "Applications of
 //! SAT Solvers to AES Key Recovery from Decayed Key Schedule Images" (SECURWARE 2010), give the equations
-//! to a SAT solver. These rely on a bit that is not in the ground state being certain. Belief propagation
+//! of AES-128 to a SAT solver. These rely on a bit that is not in the ground state being certain. Belief propagation
 //! (Pearl 1988; for equations with S-boxes: Veyrat-Charvillon, Gerard and Standaert, "Soft Analytical
 //! Side-Channel Attacks", ASIACRYPT 2014) takes errors in both directions, and misses their highest
 //! rates.
@@ -81,23 +85,27 @@
 
 pub mod aes;
 mod damaged;
+mod dump;
 mod error;
 mod exact;
 mod family;
 mod form;
+mod map;
 mod matcher;
 mod needles;
+mod page;
 mod pairs;
 mod report;
 mod scan;
 mod selftest;
-mod source;
 
 pub use damaged::{recover, Damage, Place};
+pub use dump::{Addresses, Dump, Format, Problem};
 pub use error::Error;
+pub use map::{MapPart, MemoryMap};
 pub use needles::{Expand, Needles, MIN_NEEDLE};
+pub use page::page;
 pub use pairs::XtsPair;
 pub use report::{Finding, FoundKey, Layout, NeedleCount, Order, Report, What};
-pub use scan::{scan_bytes, scan_file, Options};
-pub use selftest::{self_test, Detection, Harm};
-pub use source::Access;
+pub use scan::{scan_bytes, scan_dump, scan_file, Options};
+pub use selftest::{false_reports, plant, self_test, Detection, FalseReports, Harm, Planted};

@@ -28,6 +28,7 @@ pub enum Expand {
 /// Each secret becomes these patterns, in each [`Order`] that gives other bytes:
 ///
 /// - the whole secret;
+/// - without [`Expand`], each of its halves, if they are words in whole, and more than one;
 /// - each of its 8-byte words (see [`What::Word`]);
 /// - with [`Expand`], each 16-byte round key of the encryption schedule and of the equivalent
 ///   inverse cipher.
@@ -59,6 +60,7 @@ pub(crate) struct Meaning {
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     Whole,
+    Half(usize),
     Word(usize),
     RoundKey {
         half: usize,
@@ -72,6 +74,7 @@ impl Part {
         let name = name.to_owned();
         match self {
             Self::Whole => What::Whole { name },
+            Self::Half(index) => What::Half { name, index },
             Self::Word(index) => What::Word { name, index },
             Self::RoundKey {
                 half,
@@ -264,6 +267,11 @@ impl PartsExt for Parts {
                     }
                 }
             }
+        }
+        // The halves of an AES-256 key, or of a pair, are round keys.
+        if expand == Expand::None && len >= 4 * MIN_NEEDLE && len % (2 * MIN_NEEDLE) == 0 {
+            let halves = secret.chunks_exact(len / 2).enumerate();
+            parts.extend(halves.map(|(index, half)| (Part::Half(index), copy(half))));
         }
         // The whole comes last: an error should name the smallest part that is to blame.
         for (part, bytes) in parts.iter().skip(1).chain(parts.first()) {

@@ -2,7 +2,9 @@
 
 //! What a scan found.
 
+use crate::map::MemoryMap;
 use crate::pairs::XtsPair;
+use crate::{Addresses, Format, Problem};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -129,6 +131,13 @@ pub enum What {
         /// Name of the secret.
         name: String,
     },
+    /// Half of a known secret.
+    Half {
+        /// Name of the secret.
+        name: String,
+        /// 0 or 1.
+        index: usize,
+    },
     /// Eight bytes of a known secret.
     Word {
         /// Name of the secret.
@@ -155,9 +164,10 @@ impl What {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Schedule { .. } => None,
-            Self::Whole { name } | Self::Word { name, .. } | Self::RoundKey { name, .. } => {
-                Some(name)
-            }
+            Self::Whole { name }
+            | Self::Half { name, .. }
+            | Self::Word { name, .. }
+            | Self::RoundKey { name, .. } => Some(name),
         }
     }
 }
@@ -184,6 +194,10 @@ impl fmt::Display for What {
                 Ok(())
             }
             Self::Whole { name } => write!(f, "all of {name:?}"),
+            Self::Half { name, index } => {
+                let which = if *index == 0 { "first" } else { "second" };
+                write!(f, "{which} half of {name:?}")
+            }
             Self::Word { name, index } => write!(f, "word {index} of {name:?}"),
             Self::RoundKey {
                 name,
@@ -243,12 +257,40 @@ pub struct Report {
     pub xts_pairs: Vec<XtsPair>,
     /// Findings counted above but left out of `findings`.
     pub omitted: u64,
+    /// Places that may be damaged schedules, but were not decoded: the
+    /// [budget](crate::Options::budget) was spent.
+    #[serde(default)]
+    pub undecoded: u64,
+    /// Format of the file.
+    #[serde(default)]
+    pub format: Format,
+    /// Whether it was flattened.
+    #[serde(default)]
+    pub flattened: bool,
+    /// What the offsets are.
+    #[serde(default)]
+    pub addresses: Addresses,
+    /// What could not be read: nothing is known of what was there.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+    /// Whether there were more problems than are listed.
+    #[serde(default)]
+    pub more_problems: bool,
+    /// What the dump's addresses hold, if [a map](crate::Options::map_cells) was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<MemoryMap>,
 }
 
 impl Report {
     /// Whether nothing at all was found.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty() && self.omitted == 0
+    }
+
+    /// Whether all of the dump was read, and everything that looks like a schedule was decoded: only
+    /// then does finding nothing mean anything.
+    pub fn is_complete(&self) -> bool {
+        self.problems.is_empty() && self.undecoded == 0
     }
 
     /// Places where parts of the secret `name` were found; `None` if it was not searched for.

@@ -2,15 +2,17 @@
 
 //! Plants schedules of every kind and damage in random data, scans it, and counts what is found.
 
-use crate::aes::Schedule;
+use crate::aes::{KeySize, Schedule};
 use crate::form::Form;
-use crate::report::{Layout, What};
+use crate::report::{FoundKey, Layout, Order, What};
 use crate::{scan_bytes, Damage, Needles, Options};
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::fmt;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// Bytes of random data for each schedule planted.
 const SPACE: usize = 4096;
@@ -127,46 +129,149 @@ pub struct Detection {
 pub fn self_test(harms: &[Harm], count: u32, seed: u64) -> Vec<Detection> {
     let mut table = Vec::new();
     for &harm in harms {
-        for form in Form::all().filter(|form| !form.swapped) {
-            let line = table.len() as u64;
-            let seed = seed ^ line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            table.push(detect(form, harm, count, seed));
+        for size in KeySize::ALL {
+            for layout in Layout::ALL {
+                let line = table.len() as u64;
+                let seed = seed ^ line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                table.extend(detect(size.bits(), layout, harm, count, seed));
+            }
         }
     }
     table
 }
 
-fn detect(form: Form, harm: Harm, count: u32, seed: u64) -> Detection {
+/// What a scan of random data gave.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FalseReports {
+    /// Bytes scanned.
+    pub bytes: u64,
+    /// Share of wrong bits that was searched for; 0 for undamaged schedules alone.
+    pub rate: f64,
+    /// Schedules reported.
+    pub reports: u64,
+    /// Places that were not decoded.
+    pub undecoded: u64,
+    /// Time that the scan took.
+    pub time: Duration,
+}
+
+impl FalseReports {
+    /// What was searched for, in words.
+    pub fn sought(&self) -> String {
+        if self.rate == 0.0 {
+            "undamaged".to_owned()
+        } else {
+            format!("up to {:.1} % of bits wrong", 100.0 * self.rate)
+        }
+    }
+}
+
+/// Scans about `bytes` of random data, where every report is a false one.
+pub fn false_reports(bytes: u64, damage: Option<Damage>, seed: u64) -> FalseReports {
+    const PIECE: u64 = 64 << 20;
+    let mut result = FalseReports {
+        bytes: 0,
+        rate: damage.map_or(0.0, Damage::rate),
+        reports: 0,
+        undecoded: 0,
+        time: Duration::ZERO,
+    };
+    let mut memory = Vec::new();
+    for piece in 0..bytes.div_ceil(PIECE) {
+        memory.resize(PIECE.min(bytes - piece * PIECE) as usize, 0);
+        memory
+            .par_chunks_mut(1 << 20)
+            .enumerate()
+            .for_each(|(n, part)| {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                rng.set_stream(piece << 32 | n as u64);
+                rng.fill_bytes(part);
+            });
+        let options = Options {
+            damage,
+            ..Options::default()
+        };
+        let start = Instant::now();
+        let report = scan_bytes(&memory, &Needles::new(), &options, &|_| ());
+        result.time += start.elapsed();
+        result.bytes += memory.len() as u64;
+        result.reports += report.schedules.unwrap_or(0);
+        result.undecoded += report.undecoded;
+    }
+    result
+}
+
+/// A schedule that was planted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planted {
+    /// Offset of its first byte.
+    pub offset: u64,
+    /// Which schedule.
+    pub layout: Layout,
+    /// Its byte order.
+    pub order: Order,
+    /// Its key.
+    pub key: FoundKey,
+}
+
+/// Random data with `count` schedules, one at any offset of each 4 KiB: of keys of `bits` bits, in each of
+/// the `orders` in turn ([`Order::Native`] or [`Order::Words32Swapped`]), and harmed. `None` if there are
+/// no such keys or orders.
+pub fn plant(
+    bits: u16,
+    layout: Layout,
+    orders: &[Order],
+    harm: Harm,
+    count: u32,
+    seed: u64,
+) -> Option<(Vec<u8>, Vec<Planted>)> {
+    let size = KeySize::from_key_len(usize::from(bits) / 8)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut memory = vec![0; count as usize * SPACE];
     rng.fill_bytes(&mut memory);
-    let mut planted = Vec::new();
-    for (n, space) in memory.chunks_exact_mut(SPACE).enumerate() {
+    let mut all = Vec::new();
+    let spaces = memory.chunks_exact_mut(SPACE).enumerate();
+    for ((n, space), &order) in spaces.zip(orders.iter().cycle()) {
+        let swapped = match order {
+            Order::Native => false,
+            Order::Words32Swapped => true,
+            _ => return None,
+        };
         let form = Form {
-            swapped: n % 2 == 1,
-            ..form
+            size,
+            layout,
+            swapped,
         };
-        let mut key = vec![0; form.size.key_len()];
+        let mut key = Zeroizing::new(vec![0; size.key_len()]);
         rng.fill_bytes(&mut key);
-        // Always a key length.
-        let Some(schedule) = Schedule::expand(&key) else {
-            continue;
-        };
-        let mut image = form.encode(&schedule);
+        let mut image = form.encode(&Schedule::expand(&key)?);
         harm.apply(&mut image, &mut rng);
         let at = rng.next_u32() as usize % (SPACE - form.len() + 1);
         space[at..at + form.len()].copy_from_slice(&image);
-        planted.push(((n * SPACE + at) as u64, form, key));
+        all.push(Planted {
+            offset: (n * SPACE + at) as u64,
+            layout,
+            order,
+            key: FoundKey(key),
+        });
     }
+    (all.len() == count as usize).then_some((memory, all))
+}
+
+fn detect(bits: u16, layout: Layout, harm: Harm, count: u32, seed: u64) -> Option<Detection> {
+    let orders = [Order::Native, Order::Words32Swapped];
+    let (memory, planted) = plant(bits, layout, &orders, harm, count, seed)?;
     let options = Options {
         damage: harm.damage(),
+        // Each place holds a schedule: nothing is to be left out.
+        budget: u64::MAX,
         ..Options::default()
     };
     let start = Instant::now();
     let report = scan_bytes(&memory, &Needles::new(), &options, &|_| ());
     let mut detection = Detection {
-        bits: form.size.bits(),
-        layout: form.layout,
+        bits,
+        layout,
         harm,
         planted: count,
         found: 0,
@@ -178,14 +283,14 @@ fn detect(form: Form, harm: Harm, count: u32, seed: u64) -> Detection {
         let What::Schedule { layout, key, .. } = &finding.what else {
             continue;
         };
-        let there = planted.iter().find(|(at, form, _)| {
-            (*at, form.layout, form.order()) == (finding.offset, *layout, finding.order)
-        });
+        let there = planted
+            .iter()
+            .find(|p| (p.offset, p.layout, p.order) == (finding.offset, *layout, finding.order));
         match there {
-            Some((_, _, planted)) if planted == key.expose() => detection.found += 1,
+            Some(planted) if planted.key == *key => detection.found += 1,
             Some(_) => detection.wrong_key += 1,
             None => detection.false_reports += 1,
         }
     }
-    detection
+    Some(detection)
 }

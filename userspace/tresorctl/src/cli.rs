@@ -8,6 +8,7 @@ use crate::description::DEFAULT_PATH;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -15,7 +16,8 @@ Exit codes:
   1  the answer is no; `scan`: something found; `status --armed`: not armed
   2  an error, which left everything as it was unless it says otherwise; bad usage
   3  the module is not loaded
-  4  the wrong key or passphrase";
+  4  the wrong key or passphrase
+  5  `scan`: nothing found, but not all could be read or tried: this proves nothing";
 
 /// Keeps the disk encryption key in the CPU's debug registers: loads, locks and inspects the
 /// master key of the tresor module, and scans memory dumps for keys
@@ -67,7 +69,7 @@ Example:
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Look for AES keys and known secrets in raw memory dumps
+    /// Look for AES keys and known secrets in memory dumps
     Scan(Scan),
     /// Print a completion script for a shell
     Completions {
@@ -130,24 +132,85 @@ pub struct Source {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Key schedules of AES-128, -192 and -256 are always searched for, at every byte offset, also with the \
-bytes of each 32-bit word swapped. Offsets count from the beginning of the file: for a dump that \
-begins at physical address 0 they are physical addresses.
+The format is told by content: raw; ELF core (QEMU's dump-guest-memory, /proc/vmcore, makedumpfile -E); \
+kdump-compressed with zlib, lzo, snappy or zstd; either of these flattened; LiME; AVML. Places are physical \
+addresses where the format has them, else offsets in the file.
+
+Key schedules of AES-128, -192 and -256 are always searched for, for encryption and decryption, at every \
+byte offset, also with the bytes of each 32-bit word swapped. With --flips or --decay damaged ones are \
+found, too, and corrected; a rate is a share (0.05) or has a percent sign (5%).
 
 The file of secrets is a JSON list; \"expand\" also searches for the round keys of the AES key (16, 24 \
 or 32 bytes) or XTS pair (64 bytes) that the secret is:
-  [{\"name\": \"my key\", \"hex\": \"0011...\", \"expand\": true}]")]
+  [{\"name\": \"my key\", \"hex\": \"0011...\", \"expand\": true}]
+
+Of a file that is truncated or corrupt, what can be read is scanned, and the rest is named. If nothing is \
+found there, the exit code is 5 and not 0.")]
 pub struct Scan {
-    /// Raw dumps
-    #[arg(required = true, value_name = "FILE")]
+    /// Memory dumps
+    #[arg(required_unless_present = "self_test", value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Also look for the secrets in this file, `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub secrets: Option<PathBuf>,
+    /// Also look for each secret xored with that of the same name in this file: two shares of one key
+    #[arg(long, value_name = "FILE", requires = "secrets")]
+    pub xor: Option<PathBuf>,
+    /// Also find schedules with up to this share of wrong bits, in either direction
+    #[arg(long, value_name = "RATE")]
+    pub flips: Option<Rate>,
+    /// Also find schedules of which up to this share of the ones (or of the zeros) has decayed, as of DRAM
+    /// without power
+    #[arg(long, value_name = "RATE")]
+    pub decay: Option<Rate>,
+    /// With --flips or --decay: spend about so many seconds of one core on what turns out to be no
+    /// schedule
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub effort: u64,
+    /// Scan the bytes of the files as they are, whatever their format
+    #[arg(long)]
+    pub raw: bool,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a page with maps of the dumps, side by side, to this file (HTML)
+    #[arg(long, value_name = "FILE", conflicts_with = "self_test")]
+    pub report: Option<PathBuf>,
     /// Print the keys that were found, not only their fingerprints
     #[arg(long)]
     pub show_keys: bool,
+    /// Plant schedules of every kind and damage in random data, and print how many a scan finds
+    #[arg(long, conflicts_with_all = ["files", "secrets", "flips", "decay", "raw", "show_keys"])]
+    pub self_test: bool,
+    /// With --self-test: schedules of each kind and damage
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "self_test",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub count: u32,
+    /// With --self-test: MiB of random data that is searched for false reports
+    #[arg(long, value_name = "MIB", default_value_t = 256, requires = "self_test",
+          value_parser = clap::value_parser!(u64).range(0..=1 << 24))]
+    pub random: u64,
+    /// With --self-test: gives other keys, places and damage
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "self_test")]
+    pub seed: u64,
+}
+
+/// A share of bits: `0.05` or `5%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(pub f64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = match text.strip_suffix('%') {
+            Some(number) => (number.trim_end(), 100.0),
+            None => (text, 1.0),
+        };
+        let rate = number.parse::<f64>().map(|number| number / unit);
+        match rate {
+            Ok(rate) if rate > 0.0 && rate < 1.0 => Ok(Self(rate)),
+            _ => Err("a rate is a share between 0 and 1, or has a percent sign: 0.05 or 5%".into()),
+        }
+    }
 }

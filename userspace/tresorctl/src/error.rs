@@ -19,6 +19,8 @@ pub enum Exit {
     NoModule = 3,
     /// The key or passphrase is not the right one.
     WrongKey = 4,
+    /// `scan` found nothing, but not all of the dump could be read, or decoded.
+    Incomplete = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -79,14 +81,10 @@ impl From<keyscan::Error> for Error {
                     reason(&source)
                 )
             }
-            keyscan::Error::Read {
-                path,
-                offset,
-                source,
-            } => format!(
-                "cannot read {} at offset {offset:#x}: {}; what was found before is not reported",
-                path.display(),
-                reason(&source)
+            keyscan::Error::Format { path, problem } => format!(
+                "cannot read {}: {problem}; nothing of it was scanned; to search its bytes as they are, use \
+                 --raw",
+                path.display()
             ),
             other => other.to_string(),
         })

@@ -56,7 +56,10 @@ fn a_clean_dump_is_exit_code_0_and_a_schedule_is_1() {
         .unwrap();
     assert_eq!(clean.status.code(), Some(0));
     let out = text(&clean.stdout);
-    assert!(out.starts_with("clean.raw: 97.66 KiB scanned in "), "{out}");
+    assert!(
+        out.starts_with("clean.raw: raw, 97.66 KiB scanned in "),
+        "{out}"
+    );
     assert!(out.ends_with(" s\n  key schedules: not found\n"), "{out}");
 
     let dirty = tresorctl(folder.path())
@@ -66,7 +69,7 @@ fn a_clean_dump_is_exit_code_0_and_a_schedule_is_1() {
     assert_eq!(dirty.status.code(), Some(1));
     let out = text(&dirty.stdout);
     let found = out
-        .split_once("dirty.raw: 97.66 KiB scanned in ")
+        .split_once("dirty.raw: raw, 97.66 KiB scanned in ")
         .unwrap()
         .1;
     let table = found.split_once('\n').unwrap().1;
@@ -94,6 +97,191 @@ fn a_file_that_cannot_be_read_is_exit_code_2_and_the_others_are_scanned() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stdout).contains("key schedules: found once"));
     assert!(text(&output.stderr).starts_with("error: cannot open a.raw: No such file"));
+}
+
+/// A LiME file: a header for 8192 bytes at an address, and a schedule among them.
+fn lime(address: u64, at: usize) -> Vec<u8> {
+    let mut dump = b"EMiL\x01\0\0\0".to_vec();
+    dump.extend_from_slice(&address.to_le_bytes());
+    dump.extend_from_slice(&(address + 8191).to_le_bytes());
+    dump.resize(32 + 8192, 0);
+    dump[32 + at..][..240].copy_from_slice(Schedule::expand(&key()).unwrap().as_bytes());
+    dump
+}
+
+#[test]
+fn places_in_a_format_with_addresses_are_physical() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("d.lime"), lime(0x1_2345_6000, 0x789)).unwrap();
+    let output = tresorctl(folder.path())
+        .args(["scan", "d.lime"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let out = text(&output.stdout);
+    assert!(
+        out.starts_with("d.lime: LiME, 8.00 KiB scanned in "),
+        "{out}"
+    );
+    assert!(out.contains("\n  PHYSICAL           LENGTH"), "{out}");
+    assert!(
+        out.contains("\n  0x0000000123456789    240  native "),
+        "{out}"
+    );
+    let raw = tresorctl(folder.path())
+        .args(["scan", "--raw", "d.lime"])
+        .output()
+        .unwrap();
+    let out = text(&raw.stdout);
+    assert!(out.contains("\n  OFFSET "), "{out}");
+    assert!(out.contains("\n  0x00000000000007a9    240"), "{out}");
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_exit_code_5_unless_something_is_found_in_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    for (at, code) in [(100, 1), (8000 - 240, 5)] {
+        std::fs::write(folder.path().join("d.lime"), &lime(0x1000, at)[..32 + 4000]).unwrap();
+        let output = tresorctl(folder.path())
+            .args(["scan", "d.lime"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        let out = text(&output.stdout);
+        let told = "  NOT READ at offset 0xfc0: the file ends here: 4192 bytes of the range at 0x1000 are \
+                    missing\n";
+        assert!(out.ends_with(told), "{out}");
+    }
+    std::fs::write(folder.path().join("d.lime"), b"EMiL\x09\0\0\0").unwrap();
+    let output = tresorctl(folder.path())
+        .args(["scan", "d.lime"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told =
+        "error: cannot read d.lime: at offset 0x8: the file ends here; nothing of it was scanned; \
+                to search its bytes as they are, use --raw\n";
+    assert_eq!(text(&output.stderr), told);
+}
+
+#[test]
+fn damaged_schedules_are_found_when_asked_for_and_left_ones_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dump: Vec<u8> = (0..20_000u32)
+        .flat_map(|i| {
+            i.wrapping_mul(0x9e37_79b1)
+                .rotate_left(i % 31)
+                .to_le_bytes()
+        })
+        .collect();
+    let mut damaged = Schedule::expand(&key()).unwrap().as_bytes().to_vec();
+    for bit in (3..damaged.len() * 8).step_by(40) {
+        damaged[bit / 8] ^= 1 << (bit % 8);
+    }
+    dump[4321..][..240].copy_from_slice(&damaged);
+    std::fs::write(folder.path().join("d.raw"), &dump).unwrap();
+    let scan = |arguments: &[&str]| {
+        let output = tresorctl(folder.path())
+            .args(["scan", "d.raw"])
+            .args(arguments)
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout))
+    };
+    assert_eq!(scan(&[]).0, Some(0));
+    for arguments in [&["--flips", "5%"][..], &["--decay", "0.1"]] {
+        let (code, out) = scan(arguments);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(
+            out.contains("key sha256:5723c5193f9b6d4c, corrected: "),
+            "{out}"
+        );
+    }
+    let (code, out) = scan(&["--flips", "5%", "--effort", "0"]);
+    assert_eq!(code, Some(5), "{out}");
+    assert!(out.contains("NOT TRIED: 1 places"), "{out}");
+}
+
+#[test]
+fn two_shares_are_found_as_the_secret_that_they_give_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let share: Vec<u8> = key().iter().map(|b| b.wrapping_mul(29) ^ 0xc5).collect();
+    let both: Vec<u8> = key().iter().zip(&share).map(|(a, b)| a ^ b).collect();
+    let mut dump = vec![0; 5000];
+    dump[777..809].copy_from_slice(&both);
+    std::fs::write(folder.path().join("d.raw"), &dump).unwrap();
+    let list = |name: &str, bytes: &[u8]| {
+        format!(r#"[{{"name": "{name}", "hex": "{}"}}]"#, hex::encode(bytes))
+    };
+    let shares = folder.path().join("shares.json");
+    let scan = || {
+        with_input(
+            tresorctl(folder.path()).args([
+                "scan",
+                "--secrets",
+                "-",
+                "--xor",
+                "shares.json",
+                "d.raw",
+            ]),
+            list("M", &key()).as_bytes(),
+        )
+    };
+    std::fs::write(&shares, list("M", &share)).unwrap();
+    let output = scan();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("all of \"M, both shares\""), "{out}");
+    assert!(out.contains("\"M\": not found") && out.contains("\"M, second share\": not found"));
+    std::fs::write(&shares, list("N", &share)).unwrap();
+    let output = scan();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("the first list has none to xor it with"));
+    std::fs::write(&shares, list("M", &share[..16])).unwrap();
+    assert!(text(&scan().stderr).contains("have 32 and 16 bytes, and cannot be xored"));
+}
+
+#[test]
+fn a_page_is_written_that_has_the_findings_and_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("d<.lime"), lime(0x1000, 0x789)).unwrap();
+    let output = tresorctl(folder.path())
+        .args(["scan", "--report", "out.html", "d<.lime"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(folder.path().join("out.html")).unwrap();
+    assert!(page.contains("<code>0x1789</code>") && page.contains("d&lt;.lime"));
+    assert!(page.contains("5723c5193f9b6d4c") && !page.contains(&hex::encode(&key()[..8])));
+}
+
+#[test]
+fn a_self_test_prints_the_detection_table_and_says_whether_it_is_as_promised() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        tresorctl(folder.path())
+            .args(["scan", "--self-test", "--count", "2", "--random", "2"])
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let out = text(&output.stdout);
+    let line = "undamaged                    4/4       4/4       4/4       4/4       4/4       4/4";
+    assert!(out.contains(line), "{out}");
+    assert!(out.contains("0 false reports in 2.00 MiB"), "{out}");
+    assert!(
+        out.ends_with("Detection and false reports are as promised.\n"),
+        "{out}"
+    );
+    let output = run(&["--json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["detection"].as_array().unwrap().len(), 11 * 12);
+    assert_eq!(
+        (&value["kept"], &value["random"][1]["reports"]),
+        (&true.into(), &0.into())
+    );
 }
 
 #[test]

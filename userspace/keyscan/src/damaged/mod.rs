@@ -8,25 +8,31 @@ mod graph;
 mod rate;
 mod sieve;
 mod spectrum;
+mod suspect;
 
 pub use rate::Damage;
 
 pub(crate) use evidence::Evidence;
+pub(crate) use suspect::Suspects;
 
 use crate::aes::{Schedule, Step};
 use crate::family::Family;
 use crate::form::Form;
 use decoder::Decoder;
 use graph::{Channel, Graph};
+use rayon::prelude::*;
 use sieve::Sieve;
 use std::collections::HashMap;
 use std::ops::Range;
+use suspect::{Candidate, Suspect};
 
 /// Passes of messages over each candidate of a cluster: a few for all, and if that was in vain more.
 const PASSES: [usize; 2] = [8, 40];
 /// Hypotheses of a cluster that are decoded, best first: a schedule shows in its family at every
 /// round, and only the right start can be decoded.
 const TRIES: usize = 4;
+/// Places that are decoded before the budget is looked at again.
+const BATCH: usize = 16;
 /// Distinct byte values that 176 bytes of a schedule have at least. Random ones have 127 +- 6, with a
 /// third of the ones decayed still more than 90; regular memory has few.
 const DISTINCT: usize = 72;
@@ -44,24 +50,12 @@ const DISTANCES: [usize; 4] = [4, 8, 16, 24];
 /// decayed 0.45 +- 0.014.
 const DIFFERING: f64 = 0.40;
 
-/// A schedule that was recovered, at `start` in the window.
+/// A schedule that was recovered.
 pub(crate) struct Hit {
-    pub start: usize,
+    pub address: u64,
     pub form: Form,
     pub schedule: Schedule,
     pub evidence: Evidence,
-}
-
-/// What may begin at an offset that the sieve let through.
-struct Candidate {
-    start: usize,
-    family: &'static Family,
-    /// Whether inner words only are related, as in decryption layouts.
-    inner: bool,
-    /// Share of ones in all of z between inner words.
-    ones: f64,
-    /// By how much z is likelier than random bits.
-    score: f64,
 }
 
 /// Searches for damaged schedules.
@@ -78,18 +72,17 @@ impl Search {
         }
     }
 
-    /// Calls `hit` for every damaged schedule that begins within `starts` and ends within `data`.
-    /// Those that begin at one of the places `exact`, in order, are known; what overlaps them is no
-    /// candidate.
+    /// Adds every place within `starts` of `data`, which begins at `base` in the dump, where a damaged
+    /// schedule may begin. Undamaged ones lie at `exact`, in order; what overlaps them is no candidate.
     pub fn find(
         &self,
         data: &[u8],
+        base: u64,
         starts: Range<usize>,
         exact: &[Range<usize>],
-        hit: &mut dyn FnMut(Hit),
+        suspects: &mut Suspects,
     ) {
-        let mut clusters: HashMap<*const Family, Vec<Candidate>> = HashMap::new();
-        let mut decoders = Decoders::default();
+        let mut clusters: HashMap<*const Family, Suspect> = HashMap::new();
         self.sieve.find(data, starts, &mut |start, family| {
             let Some(memory) = data.get(start..start + family.size.schedule_len()) else {
                 return;
@@ -110,77 +103,115 @@ impl Search {
             if ones > sieve::limit(self.damage.rate(), bits, sieve::RANDOM_ALL) {
                 return;
             }
+            let address = base + start as u64;
             let cluster = clusters.entry(family).or_default();
-            let last = cluster.last().map_or(start, |last| last.start);
-            if start - last > family.size.schedule_len() {
-                self.decode(data, cluster, &mut decoders, hit);
+            if cluster.ends_before(address) {
+                suspects.add(std::mem::take(cluster));
             }
             for inner in [false, true] {
                 let q = ones.clamp(0.01, 0.45);
                 let more = if inner { 0.0 } else { outer.score(q) };
-                cluster.push(Candidate {
-                    start,
+                cluster.add(Candidate {
+                    address,
                     family,
                     inner,
                     ones,
                     score: among_inner.score(q) + more,
+                    memory: Box::<[u8]>::from(memory).into(),
                 });
             }
         });
-        for cluster in clusters.values_mut() {
-            self.decode(data, cluster, &mut decoders, hit);
+        for cluster in clusters.into_values() {
+            suspects.add(cluster);
         }
     }
 
-    /// Decodes the best candidates of a cluster and empties it.
-    fn decode(
-        &self,
-        data: &[u8],
-        cluster: &mut Vec<Candidate>,
-        decoders: &mut Decoders,
-        hit: &mut dyn FnMut(Hit),
-    ) {
-        cluster.sort_by(|a, b| b.score.total_cmp(&a.score));
-        let mut found: Vec<Range<usize>> = Vec::new();
-        for passes in PASSES {
-            let mut left = TRIES;
-            for candidate in cluster.iter() {
-                let end = candidate.start + candidate.family.size.schedule_len();
-                // A long cluster may hold several schedules, and what overlaps one is no other.
-                if left == 0
-                    || found
-                        .iter()
-                        .any(|f| f.start < end && candidate.start < f.end)
-                {
-                    continue;
+    /// Decodes what was found, the likeliest first, until `budget` passes of messages were in vain. Tells
+    /// also how many places were left.
+    pub fn decode(&self, suspects: Suspects, budget: u64) -> (Vec<Hit>, u64) {
+        let (mut left, mut undecoded) = suspects.into_sorted();
+        let (mut hits, mut spent) = (Vec::new(), 0);
+        for (round, passes) in PASSES.into_iter().enumerate() {
+            let mut unsolved = Vec::new();
+            let mut rest = left.into_iter();
+            let limit = if round == 0 { budget / 2 } else { budget };
+            // All of a batch is decoded, so that the result does not depend on the number of threads.
+            while spent < limit {
+                let batch: Vec<Suspect> = rest.by_ref().take(BATCH).collect();
+                if batch.is_empty() {
+                    break;
                 }
-                match self.recover(data, candidate, decoders, passes) {
-                    Some(recovered) => {
-                        found.push(candidate.start..end);
-                        left = TRIES;
-                        hit(recovered);
+                let results: Vec<_> = batch
+                    .into_par_iter()
+                    .map_init(Decoders::default, |decoders, suspect| {
+                        let (found, vain) = self.decode_one(&suspect, decoders, passes);
+                        (suspect, found, vain)
+                    })
+                    .collect();
+                for (suspect, found, vain) in results {
+                    if found.is_empty() {
+                        spent += vain;
+                        unsolved.push(suspect);
                     }
-                    None => left -= 1,
+                    hits.extend(found);
                 }
             }
-            if !found.is_empty() {
-                break;
+            let not_tried = rest.count() as u64;
+            undecoded += not_tried;
+            // Of the last round, all that is left was tried.
+            left = if round + 1 < PASSES.len() {
+                unsolved
+            } else {
+                Vec::new()
+            };
+        }
+        (hits, undecoded)
+    }
+
+    /// Decodes the best candidates of one place; also says how many passes were in vain.
+    fn decode_one(
+        &self,
+        suspect: &Suspect,
+        decoders: &mut Decoders,
+        passes: usize,
+    ) -> (Vec<Hit>, u64) {
+        let mut found: Vec<Range<u64>> = Vec::new();
+        let (mut hits, mut vain, mut left) = (Vec::new(), 0, TRIES);
+        for candidate in suspect.by_score() {
+            let end = candidate.address + candidate.memory.len() as u64;
+            // A long cluster may hold several schedules, and what overlaps one is no other.
+            if left == 0
+                || found
+                    .iter()
+                    .any(|f| f.start < end && candidate.address < f.end)
+            {
+                continue;
+            }
+            match self.recover(candidate, decoders, passes) {
+                Some(recovered) => {
+                    found.push(candidate.address..end);
+                    left = TRIES;
+                    hits.push(recovered);
+                }
+                None => {
+                    vain += 2 * passes as u64;
+                    left -= 1;
+                }
             }
         }
-        cluster.clear();
+        (hits, vain)
     }
 
     fn recover(
         &self,
-        data: &[u8],
         candidate: &Candidate,
         decoders: &mut Decoders,
         passes: usize,
     ) -> Option<Hit> {
-        let &Candidate { start, family, .. } = candidate;
-        let memory = &data[start..start + family.size.schedule_len()];
+        let memory = &candidate.memory[..];
         let channel = rate::estimate(memory, candidate.ones);
-        let forms = family
+        let forms = candidate
+            .family
             .forms()
             .into_iter()
             .filter(|form| form.layout.is_decryption() == candidate.inner);
@@ -190,7 +221,7 @@ impl Search {
             };
             if self.damage.allows(recovered.evidence, memory.len()) {
                 return Some(Hit {
-                    start,
+                    address: candidate.address,
                     form,
                     schedule: recovered.schedule,
                     evidence: recovered.evidence,
