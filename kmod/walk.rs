@@ -41,7 +41,11 @@ impl Cursor {
             let len = unsafe { (*self.sg).length } as usize;
             if self.offset < len {
                 // SAFETY: By the type invariant the entry has `len` bytes; all memory is mapped.
-                let at = unsafe { bindings::tresor_sg_virt(self.sg).cast::<u8>().add(self.offset) };
+                let at = unsafe {
+                    bindings::tresor_sg_virt(self.sg)
+                        .cast::<u8>()
+                        .add(self.offset)
+                };
                 return Ok((at, len - self.offset));
             }
             self.offset -= len;
