@@ -119,8 +119,7 @@ pub fn scan_dump(
             let range = firsts.partition_point(|&first| first <= window) - 1;
             let start = ranges[range].start + (window - firsts[range]) * WINDOW;
             let end = ranges[range].end.min(start.saturating_add(WINDOW));
-            let tally = scan.read(dump, &ranges[range], start..end, memory, progress);
-            tally
+            scan.read(dump, &ranges[range], start..end, memory, progress)
         })
         .reduce(|| scan.tally(), |a, b| a.merge(b, options.max_findings));
     let mut report = scan.report(tally);
