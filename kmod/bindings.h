@@ -36,7 +36,6 @@
 enum tresor_sizeof {
 	TRESOR_SKCIPHER_ALG = sizeof(struct skcipher_alg),
 	TRESOR_SKCIPHER_REQUEST = sizeof(struct skcipher_request),
-	TRESOR_SKCIPHER_WALK = sizeof(struct skcipher_walk),
 	TRESOR_PERF_EVENT_ATTR = sizeof(struct perf_event_attr),
 	TRESOR_NMIACTION = sizeof(struct nmiaction),
 	TRESOR_FTRACE_OPS = sizeof(struct ftrace_ops),

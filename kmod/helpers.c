@@ -9,6 +9,7 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <linux/moduleparam.h>
+#include <linux/scatterlist.h>
 #include <linux/sched/task_stack.h>
 #include <linux/uaccess.h>
 
@@ -77,6 +78,31 @@ void *tresor_skcipher_ctx(struct crypto_skcipher *tfm)
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req)
 {
 	return crypto_skcipher_reqtfm(req);
+}
+
+unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg)
+{
+	return refcount_read(&alg->base.cra_refcnt);
+}
+
+void *tresor_sg_virt(struct scatterlist *sg)
+{
+	return sg_virt(sg);
+}
+
+struct scatterlist *tresor_sg_next(struct scatterlist *sg)
+{
+	return sg_next(sg);
+}
+
+void tresor_cond_resched(void)
+{
+	cond_resched();
+}
+
+void tresor_wipe(void *at, size_t len)
+{
+	memzero_explicit(at, len);
 }
 
 struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs)

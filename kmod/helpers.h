@@ -14,6 +14,8 @@ struct ftrace_regs;
 struct kset;
 struct module;
 struct pt_regs;
+struct scatterlist;
+struct skcipher_alg;
 struct skcipher_request;
 
 /* Unnamed enumerators and macros of asm/nmi.h */
@@ -47,6 +49,19 @@ const char *tresor_engine_parameter(void);
 /* crypto_skcipher_ctx(), crypto_skcipher_reqtfm() */
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm);
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req);
+
+/* refcount_read() of a registered algorithm: 1 if nobody has it */
+unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg);
+
+/* sg_virt(); sg_next(): NULL behind the last entry */
+void *tresor_sg_virt(struct scatterlist *sg);
+struct scatterlist *tresor_sg_next(struct scatterlist *sg);
+
+/* cond_resched() */
+void tresor_cond_resched(void);
+
+/* memzero_explicit() */
+void tresor_wipe(void *at, size_t len);
 
 /* arch_ftrace_get_regs(): NULL unless the ops saves all registers */
 struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs);

@@ -12,10 +12,14 @@
 //!     const PROPERTIES: Properties = Properties { name: c"rot13", .. };
 //!     fn init() -> Self { Self }
 //!     fn set_key(&mut self, _key: &[u8]) -> Result { Ok(()) }
-//!     fn encrypt(&self, request: &Request) -> Result {
-//!         request.for_each_chunk::<Self>(|chunk| { .. })
+//!     fn encrypt(&self, request: Request) -> Result {
+//!         let mut walk = Walk::new(request, 0);
+//!         while walk.left() != 0 {
+//!             walk.step(|piece| { .. })?;
+//!         }
+//!         Ok(())
 //!     }
-//!     fn decrypt(&self, request: &Request) -> Result { self.encrypt(request) }
+//!     fn decrypt(&self, request: Request) -> Result { self.encrypt(request) }
 //! }
 //! ```
 //!
@@ -26,9 +30,14 @@ use core::{
     cell::UnsafeCell,
     ffi::{c_int, c_uint},
     marker::PhantomData,
-    mem::{align_of, size_of, MaybeUninit},
+    mem::{align_of, size_of},
 };
-use kernel::{error::to_result, prelude::*};
+use kernel::{
+    bindings::scatterlist,
+    error::to_result,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 /// Alignment of a tfm context, `CRYPTO_MINALIGN` on x86.
 const CONTEXT_ALIGN: usize = 8;
@@ -44,9 +53,12 @@ pub(crate) struct Properties {
     pub(crate) priority: i32,
     /// `CRYPTO_ALG_` flags.
     pub(crate) flags: u32,
-    /// Bytes in a block: the smallest request, and what a chunk is a multiple of.
+    /// Bytes in a block, 1 for a stream cipher.
     pub(crate) block_size: u32,
-    /// Bytes in an IV.
+    /// Bytes of which every request that others shall continue is a multiple: those in a block of the
+    /// cipher underneath.
+    pub(crate) chunk_size: u32,
+    /// Bytes in an IV, 0 if there is none.
     pub(crate) iv_size: u32,
     /// Bytes in the shortest key.
     pub(crate) min_key_size: u32,
@@ -67,10 +79,10 @@ pub(crate) trait Skcipher: Sized + Send + Sync {
     fn set_key(&mut self, key: &[u8]) -> Result;
 
     /// Encrypts one request. Runs in process or softirq context, concurrently with itself.
-    fn encrypt(&self, request: &Request) -> Result;
+    fn encrypt(&self, request: Request) -> Result;
 
     /// Decrypts one request. Context as of [`Skcipher::encrypt`].
-    fn decrypt(&self, request: &Request) -> Result;
+    fn decrypt(&self, request: Request) -> Result;
 }
 
 /// A request under way.
@@ -81,16 +93,6 @@ pub(crate) trait Skcipher: Sized + Send + Sync {
 /// not completed it yet.
 pub(crate) struct Request(*mut bindings::skcipher_request);
 
-/// A piece of a request: `len` bytes that lie in one mapping on either side.
-pub(crate) struct Chunk {
-    /// Valid for reads of `len` bytes.
-    pub(crate) src: *const u8,
-    /// Valid for writes of `len` bytes; equal to `src`, or not overlapping it.
-    pub(crate) dst: *mut u8,
-    /// A multiple of the block size.
-    pub(crate) len: usize,
-}
-
 impl Request {
     /// Number of bytes to process.
     pub(crate) fn len(&self) -> usize {
@@ -98,44 +100,48 @@ impl Request {
         unsafe { (*self.0).cryptlen as usize }
     }
 
-    /// The IV.
-    pub(crate) fn iv<T: Skcipher, const N: usize>(&self) -> [u8; N] {
-        const { assert!(N == T::PROPERTIES.iv_size as usize) };
-        // SAFETY: By the type invariant; callers give an IV of the algorithm's IV size.
-        unsafe { (*self.0).iv.cast::<[u8; N]>().read() }
+    /// Whether whoever asked may be made to sleep.
+    pub(crate) fn may_sleep(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0).base.flags & bindings::CRYPTO_TFM_REQ_MAY_SLEEP != 0 }
     }
 
-    /// Calls `f` with one piece of the request after another, in order. Ends with its first error.
-    pub(crate) fn for_each_chunk<T: Skcipher>(&self, mut f: impl FnMut(Chunk) -> Result) -> Result {
-        const { assert!(T::PROPERTIES.block_size != 0) };
-        let block_size = T::PROPERTIES.block_size as usize;
-        let mut walk = MaybeUninit::<bindings::skcipher_walk>::zeroed();
-        let walk = walk.as_mut_ptr();
-        // SAFETY: By the type invariant; the walk is ours until it is done. Not atomic: the walk
-        // sleeps only if the request allows it.
-        to_result(unsafe { bindings::skcipher_walk_virt(walk, self.0, false) })?;
-        loop {
-            // SAFETY: `walk` was initialised by `skcipher_walk_virt()`.
-            let nbytes = unsafe { (*walk).nbytes } as usize;
-            if nbytes == 0 {
-                return Ok(());
-            }
-            let len = nbytes - nbytes % block_size;
-            // SAFETY: A walk with `nbytes` left has both sides mapped.
-            let chunk = unsafe {
-                Chunk {
-                    src: (*walk).__bindgen_anon_1.src.virt.addr.cast(),
-                    dst: (*walk).__bindgen_anon_2.dst.virt.addr.cast(),
-                    len,
-                }
-            };
-            let left = match f(chunk) {
-                Ok(()) => (nbytes - len) as c_int,
-                Err(error) => error.to_errno(),
-            };
-            // SAFETY: As above. A negative value ends the walk and is returned.
-            to_result(unsafe { bindings::skcipher_walk_done(walk, left) })?;
+    /// The IV; zeros if the algorithm has none.
+    pub(crate) fn iv<T: Skcipher, const N: usize>(&self) -> [u8; N] {
+        match Self::iv_size::<T, N>() {
+            0 => [0; N],
+            // SAFETY: By the type invariant; callers give an IV of the algorithm's IV size.
+            _ => unsafe { (*self.0).iv.cast::<[u8; N]>().read() },
         }
+    }
+
+    /// Leaves the IV under which a next request goes on with the message; nothing if the algorithm has
+    /// none.
+    pub(crate) fn set_iv<T: Skcipher, const N: usize>(&self, iv: [u8; N]) {
+        if Self::iv_size::<T, N>() != 0 {
+            // SAFETY: As above, and the crypto API's users expect it to be overwritten.
+            unsafe { (*self.0).iv.cast::<[u8; N]>().write(iv) };
+        }
+    }
+
+    fn iv_size<T: Skcipher, const N: usize>() -> usize {
+        const {
+            let size = T::PROPERTIES.iv_size as usize;
+            assert!(size == 0 || size == N);
+            size
+        }
+    }
+
+    /// The source, valid while the request is under way.
+    pub(crate) fn src(&self) -> *mut scatterlist {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0).src }
+    }
+
+    /// The destination, valid while the request is under way; the source, or apart from it.
+    pub(crate) fn dst(&self) -> *mut scatterlist {
+        // SAFETY: By the type invariant.
+        unsafe { (*self.0).dst }
     }
 }
 
@@ -161,7 +167,12 @@ impl<T: Skcipher> Registration<T> {
                 // SAFETY: `slot` is valid for writes.
                 unsafe { slot.write(Self::describe(module)) };
                 // SAFETY: The description is complete, and pinned until it is taken back.
-                to_result(unsafe { bindings::crypto_register_skcipher(slot) })
+                to_result(unsafe { bindings::crypto_register_skcipher(slot) }).map_err(|error| {
+                    let name = T::PROPERTIES.driver_name;
+                    pr_err!("refusing to load: {name:?} cannot be registered: {error:?}\n");
+                    // A module that cannot be loaded for this means to the kernel that it is loaded.
+                    if error == EEXIST { EBUSY } else { error }
+                })
             }),
             _algorithm: PhantomData,
         })
@@ -193,6 +204,7 @@ impl<T: Skcipher> Registration<T> {
         common.min_keysize = properties.min_key_size;
         common.max_keysize = properties.max_key_size;
         common.ivsize = properties.iv_size;
+        common.chunksize = properties.chunk_size;
         common.base = base;
         alg
     }
@@ -254,20 +266,26 @@ impl<T: Skcipher> Registration<T> {
     /// `req` must be a request of a tfm of this algorithm, handed over by the crypto API.
     unsafe fn process(
         req: *mut bindings::skcipher_request,
-        f: impl Fn(&T, &Request) -> Result,
+        f: impl Fn(&T, Request) -> Result,
     ) -> c_int {
         // SAFETY: By this function's own contract. The context is only read while requests are
         // under way.
         let context = unsafe { &*Self::context(bindings::tresor_skcipher_reqtfm(req)).get() };
         // INVARIANT: By this function's own contract.
-        errno(f(context, &Request(req)))
+        errno(f(context, Request(req)))
     }
 }
 
 #[pinned_drop]
 impl<T: Skcipher> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered in `new()`. Every tfm holds a reference to the module, so none is left.
+        // The crypto API looks for a test in a thread of its own, which has the algorithm for a while. A
+        // module that goes has waited for it; one whose load fails at the next algorithm has not.
+        // SAFETY: Registered in `new()`.
+        while unsafe { bindings::tresor_skcipher_alg_users(self.alg.get()) } > 1 {
+            fsleep(Delta::from_millis(1));
+        }
+        // SAFETY: As above. Every tfm holds a reference to the algorithm, so none is left.
         unsafe { bindings::crypto_unregister_skcipher(self.alg.get()) };
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Bring-up goes from the bottom: the table of shares, breakpoint slots, hooks on what would expose
 //! the registers, self-test, the store, notifiers and the keeper, the character device, and the
-//! algorithm last: once somebody may use it, nothing can fail any more. Down goes the same way in
+//! algorithms last: once somebody may use them, nothing else can fail any more. Down goes the same way in
 //! reverse, since fields are dropped in order.
 
 #[allow(
@@ -32,7 +32,6 @@ mod bindings {
     assert_sizes! {
         skcipher_alg = tresor_sizeof_TRESOR_SKCIPHER_ALG,
         skcipher_request = tresor_sizeof_TRESOR_SKCIPHER_REQUEST,
-        skcipher_walk = tresor_sizeof_TRESOR_SKCIPHER_WALK,
         perf_event_attr = tresor_sizeof_TRESOR_PERF_EVENT_ATTR,
         nmiaction = tresor_sizeof_TRESOR_NMIACTION,
         ftrace_ops = tresor_sizeof_TRESOR_FTRACE_OPS,
@@ -54,9 +53,11 @@ mod hotplug;
 mod keeper;
 mod key_buffer;
 mod machine;
+mod modes;
 mod nmi;
 mod percpu;
 mod power;
+mod progress;
 mod section;
 mod self_test;
 mod sha256;
@@ -65,7 +66,7 @@ mod store;
 #[path = "uapi/src/lib.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with user space")]
 mod uapi;
-mod xts;
+mod walk;
 
 use kernel::{miscdevice::MiscDeviceRegistration, prelude::*};
 
@@ -78,14 +79,20 @@ module! {
     authors: ["The tresor developers"],
     description: "AES with its key in the CPU's debug registers",
     license: "GPL",
-    alias: ["crypto-xts(tresor)"],
+    alias: [
+        "crypto-xts(tresor)",
+        "crypto-cbc(tresor)",
+        "crypto-ctr(tresor)",
+        "crypto-ecb(tresor)",
+        "crypto-essiv(cbc(tresor),sha256)",
+    ],
 }
 
 /// The loaded module, from the last thing brought up to the first.
 #[pin_data]
 struct Tresor {
     #[pin]
-    _xts: skcipher::Registration<xts::Xts>,
+    _algorithms: modes::Algorithms,
     #[pin]
     _device: MiscDeviceRegistration<device::TresorDevice>,
     _keeper: keeper::Keeper,
@@ -123,7 +130,7 @@ impl kernel::InPlaceModule for Tresor {
             _notifiers: power::Notifiers::register()?,
             _keeper: keeper::Keeper::start()?,
             _device <- MiscDeviceRegistration::register(device::OPTIONS),
-            _xts <- skcipher::Registration::new(module),
+            _algorithms <- modes::Algorithms::register(module),
         })
     }
 }

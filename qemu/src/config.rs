@@ -11,10 +11,12 @@ use std::process::Stdio;
 use anyhow::{ensure, Context, Result};
 
 use crate::console::Console;
+use crate::instructions::Marks;
 use crate::memory::Ram;
+use crate::plugin::Plugin;
 use crate::shell::Shell;
 use crate::spawn::spawn;
-use crate::store_watch::{plugin, StoreWatch};
+use crate::store_watch::StoreWatch;
 use crate::vm::{Process, Vm};
 use crate::{symbols, target_dir, Accel, Cache, Initramfs, Qmp};
 
@@ -60,6 +62,7 @@ pub struct VmConfig {
     accel: Option<Accel>,
     reboots: bool,
     watch_stores: bool,
+    mark: Option<Vec<u8>>,
 }
 
 impl VmConfig {
@@ -83,6 +86,7 @@ impl VmConfig {
             accel: None,
             reboots: false,
             watch_stores: false,
+            mark: None,
         }
     }
 
@@ -171,6 +175,14 @@ impl VmConfig {
         self
     }
 
+    /// Has the guest's instructions counted; see [`Vm::take_marks`]. `mark` is the instruction that a
+    /// program executes to have the count written down: a long NOP that nothing else has. This needs
+    /// QEMU's translator, whatever accelerator is chosen otherwise.
+    pub fn count_instructions(mut self, mark: &[u8]) -> Self {
+        self.mark = Some(mark.to_vec());
+        self
+    }
+
     /// Starts the VM and waits for its shell.
     ///
     /// # Errors
@@ -211,7 +223,7 @@ impl VmConfig {
     /// If something is missing or QEMU does not start.
     pub fn start(self, cache: &Cache) -> Result<Vm> {
         let accel = match self.accel {
-            _ if self.watch_stores => Accel::Tcg,
+            _ if self.watch_stores || self.mark.is_some() => Accel::Tcg,
             Some(accel) => accel,
             None => Accel::choose(cache)?,
         };
@@ -318,11 +330,21 @@ impl VmConfig {
         if let Some((_, end)) = &watch {
             qemu.arg("-plugin").arg(format!(
                 "{},ram={},control={}",
-                escaped(&plugin()?)?,
+                escaped(&Plugin::StoreWatch.file()?)?,
                 ram.raw_fd(),
                 end.as_raw_fd()
             ));
             inherited.push(end.as_raw_fd());
+        }
+        let marks = self.mark.as_ref().map(|_| Marks::new()).transpose()?;
+        if let (Some(mark), Some(marks)) = (&self.mark, &marks) {
+            qemu.arg("-plugin").arg(format!(
+                "{},mark={},marks={}",
+                escaped(&Plugin::Counter.file()?)?,
+                hex::encode(mark),
+                marks.raw_fd()
+            ));
+            inherited.push(marks.raw_fd());
         }
         qemu.args(&self.args);
         qemu.stdin(Stdio::null())
@@ -349,6 +371,7 @@ impl VmConfig {
             accel,
             stopped: false,
             watch,
+            marks,
         })
     }
 }

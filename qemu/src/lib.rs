@@ -12,7 +12,9 @@
 //! - QEMU's debugger stub, to stop at chosen instructions ([`Vm::debugger`]);
 //! - the guest's RAM itself, which is memory that host and guest share ([`Vm::ram`]);
 //! - if it was asked for ([`VmConfig::watch_stores`]), a plugin in QEMU that compares every store of
-//!   every CPU with a set of secrets ([`StoreWatch`]).
+//!   every CPU with a set of secrets ([`StoreWatch`]);
+//! - if it was asked for ([`VmConfig::count_instructions`]), another one that counts the guest's
+//!   instructions ([`Vm::take_marks`]).
 //!
 //! ```no_run
 //! use tresor_qemu::{Cache, VmConfig};
@@ -37,9 +39,11 @@ mod cpio;
 mod elf;
 mod gdb;
 mod initramfs;
+mod instructions;
 mod memory;
 mod modules;
 mod paths;
+mod plugin;
 mod qmp_session;
 mod registers;
 mod shell;

@@ -2,13 +2,12 @@
 
 //! The harness's end of the plugin that watches every store.
 
-use std::env;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tresor_storewatch::allowed::Allowed;
 use tresor_storewatch::wire::{receive, send, Answer, By, Kernel, RawHit, Request, State};
@@ -16,38 +15,11 @@ pub use tresor_storewatch::wire::{Forms, ShareLine};
 
 use crate::symbols::Symbols;
 
-/// The plugin's file, as cargo names it.
-const PLUGIN: &str = "libtresor_storewatch_plugin.so";
-
 /// How long the plugin may take to answer: a search of all RAM takes a second or two.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Hits in a report.
 const HITS: usize = 2000;
-
-/// The plugin's file, which cargo built beside the running program.
-///
-/// # Errors
-/// If it is not there.
-pub(crate) fn plugin() -> Result<PathBuf> {
-    let program = env::current_exe().context("cannot tell where this program is")?;
-    let folders = program.ancestors().skip(1).take(2);
-    // What cargo leaves beside programs is only made when the plugin itself is asked for, and may be
-    // older than what it makes as a dependency of this program.
-    let places = folders.flat_map(|folder| [folder.join("deps"), folder.to_path_buf()]);
-    let mut looked = Vec::new();
-    for place in places.map(|folder| folder.join(PLUGIN)) {
-        if place.is_file() {
-            return Ok(place);
-        }
-        looked.push(place.display().to_string());
-    }
-    bail!(
-        "the plugin that watches stores is not built; run cargo build -p tresor-storewatch-plugin \
-         with the profile of this program (looked for {})",
-        looked.join(", ")
-    )
-}
 
 /// The reasons on the list of justified transients, but for rare ones: for a test that each of them is
 /// needed.

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine as _;
 
 use crate::console::Console;
+use crate::instructions::Marks;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
 use crate::store_watch::StoreWatch;
@@ -52,6 +53,7 @@ pub struct Vm {
     pub(crate) accel: Accel,
     pub(crate) stopped: bool,
     pub(crate) watch: Option<StoreWatch>,
+    pub(crate) marks: Option<Marks>,
 }
 
 impl Vm {
@@ -200,6 +202,21 @@ impl Vm {
             read_symbols(&mut self.shell, watch)?;
         }
         Ok(watch)
+    }
+
+    /// How many instructions all CPUs had begun, since power-on, whenever a program executed the mark
+    /// since the last call; for a VM that [`crate::VmConfig::count_instructions`] was asked for.
+    ///
+    /// With one CPU the counts are exact; with several, what the others do at that moment may be in
+    /// it or not. An instruction that a page fault makes run again is counted again.
+    ///
+    /// # Errors
+    /// If the VM was started without it.
+    pub fn take_marks(&mut self) -> Result<Vec<u64>> {
+        let marks = self.marks.as_mut().context(
+            "nobody counts the instructions of this VM: start it with VmConfig::count_instructions",
+        )?;
+        marks.take()
     }
 
     /// Stops all CPUs.

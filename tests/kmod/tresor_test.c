@@ -7,14 +7,22 @@
  *   clobber N   flip every bit of DR0 of CPU N
  *   warn        WARN() once more
  *   oops        write to address 0; the kernel kills whoever asks, and this module stays
- *   scatter N   encrypt and decrypt N bytes with xts(tresor) in one request, in memory cut in odd
- *               ways; EBADMSG if any way gives another result. What they became can be read here.
+ *   crypt ALGORITHM B N
+ *               encrypt and decrypt N bytes in one request of the algorithm under a blob of B bytes, in
+ *               memory cut in odd ways; EBADMSG if any way gives another result. What they became, and
+ *               the IV behind it, can be read here.
+ *   blobs ALGORITHM
+ *               try blobs of every length up to 80 bytes; the errno of each, a byte, can be read here
+ *   lengths ALGORITHM B
+ *               the same for requests of every length, both ways; EBADMSG if a refused one writes
+ *   occupy DRIVER
+ *               register an algorithm that does nothing under this driver name, until this module goes
  *   slab        leave the 32 bytes at offset 8 in freed slab memory, as a careless driver would
  *   kern        leave them on the kernel stack, below what is in use
  *
  * Never load it anywhere else.
  */
-#include <crypto/skcipher.h>
+#include <crypto/internal/skcipher.h>
 #include <linux/cpu.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
@@ -62,10 +70,11 @@ static void oops(void)
 }
 
 /* Larger than what one section of the engine may process, and than a page. */
-#define SCATTER_MAX 20480
+#define CRYPT_MAX 20480
 #define PIECES_MAX 512
-#define BLOB_SIZE 64
 #define IV_SIZE 16
+/* The longest blob that is tried, and the longest request of `lengths` */
+#define TRIED_MAX 80
 /* Fills what lies between the pieces, where nobody may write. */
 #define CANARY 0xa5
 
@@ -78,25 +87,28 @@ struct pieces {
 	struct scatterlist sg[PIECES_MAX];
 	unsigned int len[PIECES_MAX];
 	unsigned int count;
-	u8 memory[4 * SCATTER_MAX];
+	u8 memory[4 * CRYPT_MAX];
 };
 
-static const unsigned int piece_lengths[] = { 1, 15, 16, 17, 4093, 3, 512, 4096, 31, 7, 100 };
+static const unsigned int piece_lengths[] = { 1, 15, 16, 17, 4093, 0, 3, 512, 4096, 31, 7, 100 };
 static const unsigned int gap_lengths[] = { 1, 3, 0, 16, 5, 64, 2 };
+/* Ways to cut: to begin with any of piece_lengths, and one byte a piece. */
+#define WAYS (ARRAY_SIZE(piece_lengths) + 1)
 
-static void cut(struct pieces *p, unsigned int len, unsigned int first)
+static void cut(struct pieces *p, unsigned int len, unsigned int way)
 {
-	unsigned int i, at = first % 61;
+	bool crumbs = way % WAYS == ARRAY_SIZE(piece_lengths) && len <= PIECES_MAX;
+	unsigned int i, at = way % 61;
 
 	memset(p->memory, CANARY, sizeof(p->memory));
 	sg_init_table(p->sg, PIECES_MAX);
 	for (i = 0; len; i++) {
-		unsigned int n = piece_lengths[(i + first) % ARRAY_SIZE(piece_lengths)];
+		unsigned int n = piece_lengths[(i + way) % ARRAY_SIZE(piece_lengths)];
 
-		n = min(n, len);
+		n = min(crumbs ? 1 : n, len);
 		sg_set_buf(&p->sg[i], p->memory + at, n);
 		p->len[i] = n;
-		at += n + gap_lengths[(i + first) % ARRAY_SIZE(gap_lengths)];
+		at += n + gap_lengths[(i + way) % ARRAY_SIZE(gap_lengths)];
 		len -= n;
 	}
 	sg_mark_end(&p->sg[i - 1]);
@@ -124,88 +136,197 @@ static bool holds(struct pieces *p, const u8 *wanted)
 	return !memchr_inv(p->memory, CANARY, sizeof(p->memory));
 }
 
-static int crypt(struct crypto_skcipher *tfm, bool encrypt, struct scatterlist *src,
-		 struct scatterlist *dst, unsigned int len)
+/* An IV whose counter carries into its first byte after two blocks */
+static void set_iv(u8 *iv)
+{
+	memset(iv, 0xff, IV_SIZE);
+	iv[0] = 0x42;
+	iv[IV_SIZE - 1] = 0xfe;
+}
+
+/* One request; with @atomic from a context that must not sleep. Leaves in @iv what the request did. */
+static int crypt(struct crypto_skcipher *tfm, bool encrypt, bool atomic, struct scatterlist *src,
+		 struct scatterlist *dst, unsigned int len, u8 *iv)
 {
 	struct skcipher_request *req = skcipher_request_alloc(tfm, GFP_KERNEL);
+	u32 flags = atomic ? 0 : CRYPTO_TFM_REQ_MAY_SLEEP | CRYPTO_TFM_REQ_MAY_BACKLOG;
 	DECLARE_CRYPTO_WAIT(wait);
-	u8 iv[IV_SIZE];
 	int ret;
 
 	if (!req)
 		return -ENOMEM;
-	memset(iv, 0x42, sizeof(iv));
-	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_SLEEP | CRYPTO_TFM_REQ_MAY_BACKLOG,
-				      crypto_req_done, &wait);
+	set_iv(iv);
+	skcipher_request_set_callback(req, flags, crypto_req_done, &wait);
 	skcipher_request_set_crypt(req, src, dst, len, iv);
-	ret = crypto_wait_req(encrypt ? crypto_skcipher_encrypt(req) : crypto_skcipher_decrypt(req),
-			      &wait);
+	if (atomic)
+		local_bh_disable();
+	ret = encrypt ? crypto_skcipher_encrypt(req) : crypto_skcipher_decrypt(req);
+	if (atomic)
+		local_bh_enable();
+	ret = crypto_wait_req(ret, &wait);
 	skcipher_request_free(req);
 	return ret;
 }
 
-static int scatter_with(struct crypto_skcipher *tfm, struct pieces *a, struct pieces *b, u8 *plain,
-			unsigned int len)
+/* Every way to cut: from pieces to other pieces, there and back, then in place, there and back. */
+static int crypt_pieces(struct crypto_skcipher *tfm, struct pieces *a, struct pieces *b,
+			const u8 *plain, unsigned int len, const u8 *wanted_iv)
 {
-	struct scatterlist src, dst;
+	u8 iv[IV_SIZE];
+	unsigned int way, step;
+	int ret;
+
+	for (way = 0; way < WAYS; way++) {
+		cut(a, len, way);
+		cut(b, len, way + 5);
+		for (step = 0; step < 4; step++) {
+			bool encrypt = step % 2 == 0, in_place = step >= 2;
+			struct pieces *from = in_place || encrypt ? a : b;
+			struct pieces *to = in_place || !encrypt ? a : b;
+			const u8 *before = encrypt ? plain : result, *after = encrypt ? result : plain;
+
+			fill(from, before);
+			ret = crypt(tfm, encrypt, way % 2, from->sg, to->sg, len, iv);
+			if (ret)
+				return ret;
+			if (!holds(to, after) || (!in_place && !holds(from, before)) ||
+			    memcmp(iv, wanted_iv, IV_SIZE))
+				return -EBADMSG;
+		}
+	}
+	return 0;
+}
+
+/* A tfm with a blob of this length, of bytes that count up. */
+static struct crypto_skcipher *keyed(const char *algorithm, unsigned int blob_len)
+{
+	struct crypto_skcipher *tfm;
+	u8 blob[TRIED_MAX];
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < len; i++)
-		plain[i] = i ^ i >> 8;
-	sg_init_one(&src, plain, len);
-	sg_init_one(&dst, result, len);
-	ret = crypt(tfm, true, &src, &dst, len);
-	for (i = 0; !ret && i < ARRAY_SIZE(piece_lengths); i++) {
-		/* From pieces to other pieces, there and back, then in place. */
-		cut(a, len, i);
-		cut(b, len, i + 5);
-		fill(a, plain);
-		ret = crypt(tfm, true, a->sg, b->sg, len);
-		if (!ret && !(holds(a, plain) && holds(b, result)))
-			ret = -EBADMSG;
-		if (ret)
-			break;
-		fill(b, result);
-		ret = crypt(tfm, false, b->sg, a->sg, len);
-		if (!ret && !(holds(b, result) && holds(a, plain)))
-			ret = -EBADMSG;
-		if (ret)
-			break;
-		fill(a, plain);
-		ret = crypt(tfm, true, a->sg, a->sg, len);
-		if (!ret && !holds(a, result))
-			ret = -EBADMSG;
+	if (blob_len > sizeof(blob))
+		return ERR_PTR(-EINVAL);
+	for (i = 0; i < sizeof(blob); i++)
+		blob[i] = 0x6b + i;
+	tfm = crypto_alloc_skcipher(algorithm, 0, 0);
+	if (IS_ERR(tfm))
+		return tfm;
+	ret = crypto_skcipher_setkey(tfm, blob, blob_len);
+	if (ret) {
+		crypto_free_skcipher(tfm);
+		return ERR_PTR(ret);
 	}
-	return ret;
+	return tfm;
 }
 
-static int scatter(unsigned int len)
+static int crypt_all(const char *algorithm, unsigned int blob_len, unsigned int len)
 {
+	struct scatterlist src, dst;
 	struct crypto_skcipher *tfm;
 	struct pieces *a, *b;
-	u8 blob[BLOB_SIZE];
-	u8 *plain;
+	u8 *plain, *iv = result + len;
+	unsigned int i;
 	int ret = -ENOMEM;
 
-	if (!len || len > SCATTER_MAX)
+	if (!len || len > CRYPT_MAX)
 		return -EINVAL;
-	memset(blob, 0x6b, sizeof(blob));
-	tfm = crypto_alloc_skcipher("xts(tresor)", 0, 0);
+	tfm = keyed(algorithm, blob_len);
 	if (IS_ERR(tfm))
 		return PTR_ERR(tfm);
 	a = kmalloc(sizeof(*a), GFP_KERNEL);
 	b = kmalloc(sizeof(*b), GFP_KERNEL);
 	plain = kmalloc(len, GFP_KERNEL);
-	if (a && b && plain)
-		ret = crypto_skcipher_setkey(tfm, blob, sizeof(blob));
-	if (!ret)
-		ret = scatter_with(tfm, a, b, plain, len);
+	if (a && b && plain) {
+		for (i = 0; i < len; i++)
+			plain[i] = i ^ i >> 8;
+		sg_init_one(&src, plain, len);
+		sg_init_one(&dst, result, len);
+		ret = crypt(tfm, true, false, &src, &dst, len, iv) ?:
+		      crypt_pieces(tfm, a, b, plain, len, iv);
+	}
 	kfree(plain);
 	kfree(b);
 	kfree(a);
 	crypto_free_skcipher(tfm);
-	result_len = ret ? 0 : len;
+	result_len = ret ? 0 : len + IV_SIZE;
+	return ret;
+}
+
+static int try_blobs(const char *algorithm)
+{
+	unsigned int len;
+
+	for (len = 0; len <= TRIED_MAX; len++) {
+		struct crypto_skcipher *tfm = keyed(algorithm, len);
+
+		result[len] = IS_ERR(tfm) ? -PTR_ERR(tfm) : 0;
+		if (!IS_ERR(tfm))
+			crypto_free_skcipher(tfm);
+	}
+	result_len = TRIED_MAX + 1;
+	return 0;
+}
+
+static int try_lengths(const char *algorithm, unsigned int blob_len)
+{
+	struct crypto_skcipher *tfm = keyed(algorithm, blob_len);
+	u8 *data = result + TRIED_MAX + 1;
+	u8 iv[IV_SIZE], first_iv[IV_SIZE];
+	struct scatterlist sg;
+	unsigned int len;
+	int ret = 0;
+
+	if (IS_ERR(tfm))
+		return PTR_ERR(tfm);
+	set_iv(first_iv);
+	for (len = 0; len <= TRIED_MAX && !ret; len++) {
+		int there, back;
+
+		memset(data, CANARY, TRIED_MAX);
+		sg_init_one(&sg, data, TRIED_MAX);
+		there = crypt(tfm, true, false, &sg, &sg, len, iv);
+		if (there && memcmp(iv, first_iv, IV_SIZE))
+			ret = -EBADMSG;
+		back = crypt(tfm, false, false, &sg, &sg, len, iv);
+		if (there != back || memchr_inv(data, CANARY, TRIED_MAX))
+			ret = -EBADMSG;
+		result[len] = -there;
+	}
+	crypto_free_skcipher(tfm);
+	result_len = ret ? 0 : TRIED_MAX + 1;
+	return ret;
+}
+
+static int do_nothing(struct skcipher_request *req)
+{
+	return -EOPNOTSUPP;
+}
+
+static int take_no_key(struct crypto_skcipher *tfm, const u8 *key, unsigned int len)
+{
+	return -EOPNOTSUPP;
+}
+
+static struct skcipher_alg occupant = {
+	.setkey = take_no_key,
+	.encrypt = do_nothing,
+	.decrypt = do_nothing,
+	.base.cra_name = "tresor-test",
+	.base.cra_blocksize = 1,
+	.base.cra_module = THIS_MODULE,
+};
+static bool occupied;
+
+static int occupy(const char *driver)
+{
+	int ret;
+
+	if (occupied)
+		return -EBUSY;
+	strscpy(occupant.base.cra_driver_name, driver);
+	ret = crypto_register_skcipher(&occupant);
+	occupied = !ret;
 	return ret;
 }
 
@@ -254,16 +375,21 @@ static ssize_t tresor_test_read(struct file *file, char __user *to, size_t len, 
 static ssize_t tresor_test_write(struct file *file, const char __user *from, size_t len,
 				 loff_t *offset)
 {
-	char command[32] = {};
-	unsigned int cpu, bytes;
-	int ret = 0;
+	char command[64] = {}, name[CRYPTO_MAX_ALG_NAME];
+	unsigned int cpu, blob, bytes;
+	int ret;
 
-	if (len == SECRET_START + SECRET_SIZE)
-		return plant(from) ?: len;
+	/* A secret goes nowhere else. */
+	if (len == SECRET_START + SECRET_SIZE) {
+		ret = plant(from);
+		if (ret != -EINVAL)
+			return ret ?: len;
+	}
 	if (len >= sizeof(command))
 		return -EINVAL;
 	if (copy_from_user(command, from, len))
 		return -EFAULT;
+	ret = 0;
 	if (sscanf(command, "mark %u", &cpu) == 1)
 		ret = smp_call_function_single(cpu, mark, NULL, 1);
 	else if (sscanf(command, "clobber %u", &cpu) == 1)
@@ -272,8 +398,14 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = WARN(1, "tresor_test: asked for\n") ? 0 : -EIO;
 	else if (strstarts(command, "oops"))
 		oops();
-	else if (sscanf(command, "scatter %u", &bytes) == 1)
-		ret = scatter(bytes);
+	else if (sscanf(command, "crypt %63s %u %u", name, &blob, &bytes) == 3)
+		ret = crypt_all(name, blob, bytes);
+	else if (sscanf(command, "blobs %63s", name) == 1)
+		ret = try_blobs(name);
+	else if (sscanf(command, "lengths %63s %u", name, &blob) == 2)
+		ret = try_lengths(name, blob);
+	else if (sscanf(command, "occupy %63s", name) == 1)
+		ret = occupy(name);
 	else
 		ret = -EINVAL;
 	return ret ?: len;
@@ -287,7 +419,7 @@ static const struct proc_ops tresor_test_ops = {
 
 static int __init tresor_test_init(void)
 {
-	result = kmalloc(SCATTER_MAX, GFP_KERNEL);
+	result = kmalloc(CRYPT_MAX + IV_SIZE, GFP_KERNEL);
 	if (!result)
 		return -ENOMEM;
 	if (!proc_create("tresor_test", 0600, NULL, &tresor_test_ops)) {
@@ -300,10 +432,12 @@ static int __init tresor_test_init(void)
 static void __exit tresor_test_exit(void)
 {
 	remove_proc_entry("tresor_test", NULL);
+	if (occupied)
+		crypto_unregister_skcipher(&occupant);
 	kfree(result);
 }
 
 module_init(tresor_test_init);
 module_exit(tresor_test_exit);
-MODULE_DESCRIPTION("Test aid for tresor: marks and clobbers debug registers");
+MODULE_DESCRIPTION("Test aid for tresor: marks and clobbers debug registers, asks for every way of encryption");
 MODULE_LICENSE("GPL");

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! What needs a VM or crosses crates: the demo and the VM tests, and what both are made of.
+//! What needs a VM or crosses crates: the demo, the VM tests, the benchmark, and what they are made of.
 
+pub mod bench;
 pub mod bench_keyscan;
+pub mod bochs;
 pub mod busy;
 pub mod data;
 pub mod demo;
@@ -12,6 +14,7 @@ pub mod kernel_log;
 pub mod leaktest;
 pub mod luks;
 pub mod master;
+pub mod modes;
 pub mod reference;
 pub mod report;
 pub mod timeline;

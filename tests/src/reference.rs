@@ -70,10 +70,26 @@ impl Master {
             "an XTS blob is 32 or 64 bytes, not {}",
             blob.len()
         );
+        Ok(self.volume_key(1, blob))
+    }
+
+    /// The key of as many bytes as the blob has that encrypts a volume in the mode of this number.
+    pub(crate) fn volume_key(&self, mode: u8, blob: &[u8]) -> Vec<u8> {
         let bits = blob.len() as u16 * 8;
-        Ok((0..blob.len() as u16 / 16)
-            .flat_map(|i| self.f(b'v', 1, bits, i, blob))
-            .collect())
+        let blocks = 0..blob.len().div_ceil(16) as u16;
+        let mut key: Vec<u8> = blocks
+            .flat_map(|i| self.f(b'v', mode, bits, i, blob))
+            .collect();
+        key.truncate(blob.len());
+        key
+    }
+
+    /// The AES-256 key that encrypts the IVs of a volume with ESSIV.
+    pub(crate) fn essiv_key(&self, blob: &[u8]) -> Vec<u8> {
+        let bits = blob.len() as u16 * 8;
+        (0..2)
+            .flat_map(|i| self.f(b'e', 5, bits, i, blob))
+            .collect()
     }
 }
 

@@ -13,13 +13,24 @@ macro_rules! assembly {
             include_str!("aesni/frame.S"),
             include_str!("aesni/schedule.S"),
             include_str!("aesni/groups.S"),
+            include_str!("aesni/request.S"),
+            include_str!("aesni/schedule192.S"),
             include_str!("aesni/xts.S"),
+            include_str!("aesni/modes.S"),
+            include_str!("aesni/chain.S"),
             include_str!("avx/schedule.S"),
             include_str!("avx/frame.S"),
+            include_str!("avx/wide.S"),
             include_str!("avx/packed.S"),
+            include_str!("avx/single.S"),
+            include_str!("avx/modes.S"),
+            include_str!("avx/steal.S"),
             include_str!("aesni_avx/xts.S"),
+            include_str!("aesni_avx/modes.S"),
             include_str!("vaes_avx2/xts.S"),
+            include_str!("vaes_avx2/modes.S"),
             include_str!("vaes_avx512/xts.S"),
+            include_str!("vaes_avx512/modes.S"),
             $(include_str!($tests),)*
             // Last, as it ends the table of windows.
             include_str!("aesni/key.S"),
@@ -33,10 +44,4 @@ assembly!(1);
 #[cfg(all(not(MODULE), not(any(test, feature = "raw-key"))))]
 assembly!(0);
 #[cfg(all(not(MODULE), any(test, feature = "raw-key")))]
-assembly!(
-    0,
-    "aesni/xts_raw.S",
-    "aesni_avx/xts_raw.S",
-    "vaes_avx2/xts_raw.S",
-    "vaes_avx512/xts_raw.S"
-);
+assembly!(0, "aesni/raw.S", "avx/raw.S");

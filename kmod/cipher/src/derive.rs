@@ -47,6 +47,29 @@ pub enum Mode {
     EssivCbc = 5,
 }
 
+impl Mode {
+    /// Those that encrypt.
+    pub const ALL: [Self; 5] = [Self::Xts, Self::Cbc, Self::Ctr, Self::Ecb, Self::EssivCbc];
+
+    /// The name, as the crypto API has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Xts => "xts",
+            Self::Cbc => "cbc",
+            Self::Ctr => "ctr",
+            Self::Ecb => "ecb",
+            Self::EssivCbc => "essiv",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What E_M is applied to. Public.
 pub type Input = [u8; 16];
 
@@ -106,74 +129,3 @@ pub const CHECK_INPUT: Input = [
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CheckValue(pub [u8; 16]);
-
-/// A blob of a length that no XTS key has: neither 32 nor 64 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlobLength(
-    /// The length in bytes.
-    pub usize,
-);
-
-impl fmt::Display for BlobLength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an XTS blob is 32 or 64 bytes, not {}", self.0)
-    }
-}
-
-/// What identifies the key of an XTS volume. All of it is public: the key itself is E_M of these
-/// inputs, and is computed in registers in every call of [`xts`](super::xts).
-#[repr(C)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct XtsKey {
-    // Layout known to aesni/xts.S.
-    inputs: [Input; 4],
-    check: CheckValue,
-    size: XtsSize,
-}
-
-/// Which AES the two halves of an XTS key are for.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum XtsSize {
-    Aes128,
-    Aes256,
-}
-
-impl XtsKey {
-    /// The key that `blob` stands for under the M with this check value: F('v', 1, bits, i, blob) is
-    /// the i-th 16-byte block of K1 || K2, K1 encrypting data and K2 the IV (IEEE 1619 section 5.1).
-    ///
-    /// 32 bytes of blob make XTS-AES-128, 64 make XTS-AES-256.
-    ///
-    /// # Errors
-    /// [`BlobLength`] for any other length.
-    pub fn new<H: Sha256>(check: CheckValue, blob: &[u8]) -> Result<Self, BlobLength> {
-        let (size, bits) = match blob.len() {
-            32 => (XtsSize::Aes128, 256),
-            64 => (XtsSize::Aes256, 512),
-            other => return Err(BlobLength(other)),
-        };
-        let block = |index| input::<H>(Purpose::VolumeKey, Mode::Xts, bits, index, blob);
-        let inputs = match size {
-            XtsSize::Aes128 => [block(0), block(1), [0; 16], [0; 16]],
-            XtsSize::Aes256 => [block(0), block(1), block(2), block(3)],
-        };
-        Ok(Self {
-            inputs,
-            check,
-            size,
-        })
-    }
-
-    /// The check value of the M that the key belongs to.
-    pub fn check(&self) -> &CheckValue {
-        &self.check
-    }
-
-    pub(super) fn size(&self) -> XtsSize {
-        self.size
-    }
-}
-
-const _: () = assert!(core::mem::offset_of!(XtsKey, inputs) == 0);
-const _: () = assert!(core::mem::offset_of!(XtsKey, check) == 64);

@@ -1,28 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The variants of XTS for CPUs of different age, and the choice between them.
+//! The variants of the code that works on data, for CPUs of different age, and the choice between them.
 //!
 //! All of them compute the same, under the same discipline; what M's life needs beside it is not hot,
 //! and is the SSE variant's on every CPU.
 
-use super::derive::{XtsKey, XtsSize};
-use super::gf128::{power_of_x, Element};
-use super::share::Share;
-use super::NotHeld;
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
-
-/// Most bytes that one call of [`xts`] takes: how long interrupts may be off.
-pub const SECTION_MAX: usize = 4096;
-
-/// Which way data goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// Plaintext to ciphertext.
-    Encrypt,
-    /// Ciphertext to plaintext.
-    Decrypt,
-}
 
 /// A variant, from the one that asks least of a CPU to the fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,114 +136,3 @@ const NEEDED: [Need; 13] = [
         |f| f.xcr0 & 0b1110_0110 == 0b1110_0110,
     ),
 ];
-
-/// Where a section starts. Layout known to aesni/xts.S.
-#[repr(C)]
-pub(super) struct Start {
-    iv: [u8; 16],
-    power: Element,
-}
-
-impl Start {
-    pub(super) fn new(iv: &[u8; 16], block: u64) -> Self {
-        Self {
-            iv: *iv,
-            power: power_of_x(block),
-        }
-    }
-}
-
-/// Declares the variants' routines, and a function that calls the right one. Named calls, not a
-/// table of pointers: an indirect call costs a retpoline and wants a type to check.
-macro_rules! dispatch {
-    ($(($engine:ident, $size:ident, $direction:ident) => $routine:ident,)*) => {
-        extern "C" {
-            $(fn $routine(
-                share: *const Share,
-                key: *const XtsKey,
-                start: *const Start,
-                dst: *mut u8,
-                src: *const u8,
-                len: u64,
-            ) -> u32;)*
-        }
-
-        /// # Safety
-        /// As for [`xts`], with the length checked.
-        #[allow(clippy::too_many_arguments)] // the routines' six, and what they are chosen by
-        unsafe fn run(
-            engine: Engine,
-            direction: Direction,
-            share: *const Share,
-            key: &XtsKey,
-            start: &Start,
-            dst: *mut u8,
-            src: *const u8,
-            len: u64,
-        ) -> u32 {
-            match (engine, key.size(), direction) {
-                // SAFETY: as promised by the caller.
-                $((Engine::$engine, XtsSize::$size, Direction::$direction) => unsafe {
-                    $routine(share, key, start, dst, src, len)
-                },)*
-            }
-        }
-    };
-}
-
-dispatch! {
-    (Aesni, Aes128, Encrypt) => tresor_aesni_xts128_enc,
-    (Aesni, Aes128, Decrypt) => tresor_aesni_xts128_dec,
-    (Aesni, Aes256, Encrypt) => tresor_aesni_xts256_enc,
-    (Aesni, Aes256, Decrypt) => tresor_aesni_xts256_dec,
-    (AesniAvx, Aes128, Encrypt) => tresor_aesni_avx_xts128_enc,
-    (AesniAvx, Aes128, Decrypt) => tresor_aesni_avx_xts128_dec,
-    (AesniAvx, Aes256, Encrypt) => tresor_aesni_avx_xts256_enc,
-    (AesniAvx, Aes256, Decrypt) => tresor_aesni_avx_xts256_dec,
-    (VaesAvx2, Aes128, Encrypt) => tresor_vaes_avx2_xts128_enc,
-    (VaesAvx2, Aes128, Decrypt) => tresor_vaes_avx2_xts128_dec,
-    (VaesAvx2, Aes256, Encrypt) => tresor_vaes_avx2_xts256_enc,
-    (VaesAvx2, Aes256, Decrypt) => tresor_vaes_avx2_xts256_dec,
-    (VaesAvx512, Aes128, Encrypt) => tresor_vaes_avx512_xts128_enc,
-    (VaesAvx512, Aes128, Decrypt) => tresor_vaes_avx512_xts128_dec,
-    (VaesAvx512, Aes256, Encrypt) => tresor_vaes_avx512_xts256_enc,
-    (VaesAvx512, Aes256, Decrypt) => tresor_vaes_avx512_xts256_dec,
-}
-
-/// Encrypts or decrypts one section of a data unit with XTS, under the key that `key` stands for,
-/// which is computed in registers and gone when this returns.
-///
-/// `block` is the index, within the data unit, of the section's first 16-byte block; `iv` the data
-/// unit's, as in `xts(aes)`. `len` is a multiple of 16 from 16 to [`SECTION_MAX`]; with another one
-/// nothing happens and the answer is `NotHeld`. The more doublings of the tweak are behind `block`,
-/// the longer it takes: up to about a microsecond.
-///
-/// # Errors
-/// [`NotHeld`] if the registers hold no M with the key's check value: `dst` is untouched.
-///
-/// # Safety
-/// The CPU supports `engine`. Runs inside an FPU section, with interrupts off, on the CPU that `share`
-/// belongs to (in user space: nobody else uses `share`). `src` is readable and `dst` writable for
-/// `len` bytes; they are equal or do not overlap.
-#[allow(clippy::too_many_arguments)] // one request, as the crypto API splits it
-pub unsafe fn xts(
-    engine: Engine,
-    direction: Direction,
-    share: &Share,
-    key: &XtsKey,
-    iv: &[u8; 16],
-    block: u64,
-    dst: *mut u8,
-    src: *const u8,
-    len: usize,
-) -> Result<(), NotHeld> {
-    if len == 0 || len > SECTION_MAX || len % 16 != 0 {
-        return Err(NotHeld);
-    }
-    let start = Start::new(iv, block);
-    // SAFETY: the caller's promises are the routines', and `len` was checked.
-    match unsafe { run(engine, direction, share, key, &start, dst, src, len as u64) } {
-        0 => Ok(()),
-        _ => Err(NotHeld),
-    }
-}

@@ -3,67 +3,44 @@
 //! Known answers: what the module makes the engine compute, through the real debug registers of one
 //! CPU, before it offers anything.
 //!
-//! The answers were computed with RustCrypto's `aes` and `xts-mode` from the definition of F;
-//! `tests/known_answers.rs` computes them again.
+//! The answers are in `answers.rs`.
 
 use super::{
-    arm, check, give_masked, give_pad, input, peek_check, refresh, slot_key, take_masked, take_pad,
-    wipe, xts, CheckValue, Direction, Engine, Input, Line, Mode, NotHeld, Purpose, Sha256, Share,
-    XtsKey, SECTION_MAX,
+    arm, check, crypt, give_masked, give_pad, input, peek_check, refresh, slot_key, take_masked,
+    take_pad, wipe, CheckValue, Direction, Engine, Input, KeySize, Line, Mode, NotHeld, Purpose,
+    Sha256, Share, VolumeKey, SECTION_MAX,
 };
+use core::fmt;
 
-/// The master key of the answers.
-pub const KEY: [u8; 32] = [
-    0x74, 0x72, 0x65, 0x73, 0x6f, 0x72, 0x20, 0x6b, 0x6e, 0x6f, 0x77, 0x6e, 0x20, 0x61, 0x6e, 0x73,
-    0x77, 0x65, 0x72, 0x73, 0xff, 0x00, 0x80, 0x01, 0x7f, 0xfe, 0x55, 0xaa, 0x33, 0xcc, 0x0f, 0xf0,
-];
-/// Blob: all of it for XTS-AES-256, the first 32 bytes for XTS-AES-128.
-pub const BLOB: [u8; 64] = pattern(0x51);
-/// IV of the data unit.
-pub const IV: [u8; 16] = pattern(0xc3);
-/// LUKS UUID of the slot key.
-pub const UUID: &[u8; 36] = b"0fb3d2f1-7a44-4d3a-9a1e-5c0de5c0de00";
+pub use super::answers::*;
 
-/// [`KEY`]'s check value.
-pub const CHECK: CheckValue = CheckValue([
-    0x08, 0xf5, 0x52, 0x39, 0xbf, 0x69, 0x07, 0x56, 0x65, 0xdc, 0x17, 0x7f, 0x29, 0x40, 0x46, 0x34,
-]);
-/// SHA-256 of the 4096-byte data unit [`data`] encrypted with XTS-AES-128.
-pub const XTS_128: [u8; 32] = [
-    0xe4, 0x31, 0x58, 0x09, 0x1c, 0x43, 0x70, 0x97, 0xc0, 0xd0, 0xb7, 0xb0, 0xa9, 0xea, 0x1f, 0xc1,
-    0xb2, 0x7d, 0x83, 0x57, 0xe3, 0x46, 0x7f, 0x9a, 0x8f, 0x86, 0xed, 0xb6, 0x38, 0xc5, 0xf1, 0x0b,
-];
-/// The same with XTS-AES-256.
-pub const XTS_256: [u8; 32] = [
-    0x75, 0xa9, 0x9f, 0x2b, 0x1c, 0x7f, 0x47, 0xaf, 0x6c, 0xd9, 0x08, 0x67, 0xcc, 0x5d, 0x88, 0xd2,
-    0x82, 0x56, 0x1a, 0x43, 0x6f, 0xa2, 0x62, 0xb4, 0x5f, 0x0f, 0xfd, 0x10, 0x9c, 0xec, 0xd8, 0x45,
-];
-/// Slot key for [`UUID`].
-pub const SLOT_KEY: [u8; 32] = [
-    0x36, 0xd3, 0xe7, 0xa4, 0xfa, 0x4e, 0x28, 0x69, 0x4c, 0x41, 0xbd, 0xe1, 0x7d, 0x8c, 0xe3, 0xff,
-    0xb9, 0x8e, 0x90, 0x49, 0x5d, 0x57, 0xdc, 0x3a, 0xca, 0x7f, 0xf9, 0x3c, 0xf8, 0x18, 0xac, 0xf4,
-];
-
-/// Byte `i` of the plaintext.
-pub const fn data(i: usize) -> u8 {
-    (i ^ (i >> 8) ^ (i >> 4 << 3)) as u8
+/// An answer that did not come out as known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The mode and size at fault; nothing if what is common to all is.
+    pub of: Option<(Mode, KeySize)>,
+    /// Which answer, or what was not as it must be.
+    pub what: &'static str,
 }
 
-const fn pattern<const N: usize>(first: u8) -> [u8; N] {
-    let mut out = [first; N];
-    let mut i = 1;
-    while i < N {
-        out[i] = out[i - 1].wrapping_mul(5).wrapping_add(17);
-        i += 1;
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.of {
+            Some((mode, size)) => write!(f, "{mode} with {} bits: {}", 8 * size.bytes(), self.what),
+            None => f.write_str(self.what),
+        }
     }
-    out
 }
 
-/// Runs everything, XTS with `engine`. Leaves the debug registers zero and `share` erased, and nothing secret but the
-/// test key's volume data in `buffer`. The error says which answer was wrong.
+/// How many pieces there are for [`run`]: the life of M, and each mode and size.
+pub const PIECES: usize = 1 + ANSWERS.len();
+
+/// Runs piece `piece`, data with `engine`. Each is complete in itself, and short enough for interrupts to
+/// be off: at most four requests of about a kilobyte, whole or in sections, and their hashes. Leaves the
+/// debug registers zero and `share` erased, and nothing secret but the test key's volume data in `buffer`.
 ///
 /// # Errors
-/// The name of the first thing that did not come out as known.
+/// The first thing that did not come out as known.
 ///
 /// # Safety
 /// The CPU supports `engine`. Runs inside an FPU section, with interrupts off, on the CPU that `share`
@@ -72,17 +49,23 @@ pub unsafe fn run<H: Sha256>(
     engine: Engine,
     share: &Share,
     buffer: &mut [u8; SECTION_MAX],
-) -> Result<(), &'static str> {
+    piece: usize,
+) -> Result<(), Wrong> {
+    let answer = piece.checked_sub(1).and_then(|i| ANSWERS.get(i));
     // SAFETY: as promised by the caller.
-    let result = unsafe { answers::<H>(engine, share, buffer) };
+    let result = unsafe { answers::<H>(engine, share, buffer, answer) };
     // SAFETY: as promised by the caller.
     unsafe { wipe(share) };
     share.erase();
     // SAFETY: as promised by the caller.
-    match (result, unsafe { check(share, &CHECK) }) {
+    let result = match (result, unsafe { check(share, &CHECK) }) {
         (Ok(()), Ok(())) => Err("the registers still hold the key after wiping"),
         (result, _) => result,
-    }
+    };
+    result.map_err(|what| Wrong {
+        of: answer.map(|answer| (answer.mode, answer.size)),
+        what,
+    })
 }
 
 /// # Safety
@@ -91,19 +74,21 @@ unsafe fn answers<H: Sha256>(
     engine: Engine,
     share: &Share,
     buffer: &mut [u8; SECTION_MAX],
+    answer: Option<&Answer>,
 ) -> Result<(), &'static str> {
     share.set(&pattern(0x9d));
     // SAFETY: as promised by the caller.
     unsafe {
         expect(arm(share, &KEY) == CHECK, "check value")?;
+        if let Some(answer) = answer {
+            let request = buffer.get_mut(..answer.text_len()).unwrap_or_default();
+            return mode_answers::<H>(engine, share, answer, request);
+        }
         expect(peek_check(&KEY) == CHECK, "check value of a candidate")?;
         held(check(share, &CHECK), "check of what was armed")?;
-        xts_answers::<H>(engine, share, 32, &XTS_128, buffer)?;
-        xts_answers::<H>(engine, share, 64, &XTS_256, buffer)?;
         slot_answer::<H>(share)?;
-        key_passes::<H>(share)?;
+        key_passes::<H>(share)
     }
-    Ok(())
 }
 
 fn expect(ok: bool, what: &'static str) -> Result<(), &'static str> {
@@ -124,16 +109,16 @@ fn is_plaintext(buffer: &[u8]) -> bool {
 
 /// # Safety
 /// As for [`run`].
-unsafe fn xts_answers<H: Sha256>(
+unsafe fn mode_answers<H: Sha256>(
     engine: Engine,
     share: &Share,
-    blob_len: usize,
-    answer: &[u8; 32],
-    buffer: &mut [u8; SECTION_MAX],
+    answer: &Answer,
+    request: &mut [u8],
 ) -> Result<(), &'static str> {
-    let blob = BLOB.get(..blob_len).unwrap_or(&[]);
-    let key = XtsKey::new::<H>(CHECK, blob).map_err(|_| "blob length")?;
-    for (i, byte) in buffer.iter_mut().enumerate() {
+    let blob = BLOB.get(..answer.blob_len()).unwrap_or_default();
+    let new = |check| VolumeKey::new::<H>(answer.mode, check, blob).map_err(|_| "blob length");
+    let key = new(CHECK)?;
+    for (i, byte) in request.iter_mut().enumerate() {
         *byte = data(i);
     }
     // One whole section there, back in short ones, there in short ones, back in a whole one.
@@ -144,11 +129,14 @@ unsafe fn xts_answers<H: Sha256>(
         (Direction::Decrypt, false),
     ] {
         // SAFETY: as promised by the caller.
-        let done = unsafe { in_sections(engine, share, &key, direction, short, buffer) };
-        held(done, "XTS: the key is held")?;
+        let done = unsafe { in_sections(engine, share, &key, direction, short, request) };
+        held(done, "the key is not held")?;
         match direction {
-            Direction::Encrypt => expect(H::digest(&[buffer]) == *answer, "XTS ciphertext")?,
-            Direction::Decrypt => expect(is_plaintext(buffer), "XTS plaintext")?,
+            Direction::Encrypt => expect(
+                H::digest(&[request]) == answer.ciphertext,
+                "wrong ciphertext",
+            )?,
+            Direction::Decrypt => expect(is_plaintext(request), "wrong plaintext")?,
         }
     }
     // Of another master key: nothing may change.
@@ -156,41 +144,51 @@ unsafe fn xts_answers<H: Sha256>(
     if let Some(byte) = wrong.last_mut() {
         *byte ^= 1;
     }
-    let key = XtsKey::new::<H>(CheckValue(wrong), blob).map_err(|_| "blob length")?;
+    let key = new(CheckValue(wrong))?;
     for direction in [Direction::Encrypt, Direction::Decrypt] {
         // SAFETY: as promised by the caller.
-        let done = unsafe { in_sections(engine, share, &key, direction, false, buffer) };
+        let done = unsafe { in_sections(engine, share, &key, direction, false, request) };
         expect(
-            done == Err(NotHeld) && is_plaintext(buffer),
-            "XTS under a key of another master key was not refused",
+            done == Err(NotHeld) && is_plaintext(request),
+            "a key of another master key was not refused",
         )?;
     }
     Ok(())
 }
 
-/// The data unit in place; `short`: in sections of 1, 2, 3, .. blocks.
+/// The request in place; `short`: in sections of 1, 2, 3, .. blocks.
 ///
 /// # Safety
 /// As for [`run`].
 unsafe fn in_sections(
     engine: Engine,
     share: &Share,
-    key: &XtsKey,
+    key: &VolumeKey,
     direction: Direction,
     short: bool,
-    buffer: &mut [u8; SECTION_MAX],
+    request: &mut [u8],
 ) -> Result<(), NotHeld> {
-    let mut rest = &mut buffer[..];
+    let mut iv = IV;
+    let mut rest = request;
     let mut block = 0;
     let mut blocks = if short { 1 } else { SECTION_MAX / 16 };
     while !rest.is_empty() {
-        let len = rest.len().min(16 * blocks);
-        let p = rest.as_mut_ptr();
-        // SAFETY: as promised by the caller; the first `len` bytes of `rest` are ours.
-        unsafe { xts(engine, direction, share, key, &IV, block, p, p, len)? };
+        let (section, behind) = rest.split_at_mut(rest.len().min(16 * blocks));
+        let chain = |section: &[u8]| section.last_chunk().copied().unwrap_or_default();
+        let before = chain(section);
+        let (p, len) = (section.as_mut_ptr(), section.len());
+        // SAFETY: as promised by the caller; the section is ours.
+        unsafe { crypt(engine, direction, share, key, &iv, block, p, p, len)? };
+        if matches!(key.mode(), Mode::Cbc | Mode::EssivCbc) {
+            // The last block of ciphertext.
+            iv = match direction {
+                Direction::Encrypt => chain(section),
+                Direction::Decrypt => before,
+            };
+        }
         block += len as u64 / 16;
         blocks += 1;
-        rest = rest.get_mut(len..).unwrap_or_default();
+        rest = behind;
     }
     Ok(())
 }

@@ -20,19 +20,19 @@
 //! #         parts.iter().fold(sha2::Sha256::new(), |h, p| h.chain_update(p)).finalize().into()
 //! #     }
 //! # }
-//! use tresor_cipher::{arm, xts, Direction, Engine, Share, XtsKey};
+//! use tresor_cipher::{arm, crypt, Direction, Engine, Mode, Share, VolumeKey};
 //!
 //! let share = Share::new();
 //! share.set(&[0x5a; 32]); // fresh random bytes
 //! let m = [7; 32];
 //! // SAFETY: in user space only this thread uses `share`.
 //! let check = unsafe { arm(&share, &m) };
-//! let key = XtsKey::new::<Hash>(check, &[1; 64]).unwrap();
+//! let key = VolumeKey::new::<Hash>(Mode::Xts, check, &[1; 64]).unwrap();
 //! let engine = Engine::best().expect("a CPU with AES-NI");
 //! let (plain, mut out) = ([0u8; 512], [0u8; 512]);
 //! let (to, from) = (out.as_mut_ptr(), plain.as_ptr());
 //! // SAFETY: as above; both buffers are 512 bytes.
-//! unsafe { xts(engine, Direction::Encrypt, &share, &key, &[0; 16], 0, to, from, 512) }
+//! unsafe { crypt(engine, Direction::Encrypt, &share, &key, &[0; 16], 0, to, from, 512) }
 //!     .expect("M was just armed");
 //! ```
 
@@ -41,24 +41,33 @@
 #![cfg_attr(MODULE, allow(unreachable_pub, dead_code, unused_imports))]
 
 mod aesni;
+mod answers;
 mod asm;
+mod crypt;
 mod derive;
 mod engine;
 mod gf128;
 pub mod kat;
 #[cfg(any(test, feature = "raw-key"))]
 mod raw;
+mod routines;
 mod share;
+mod volume_key;
 
 pub use self::aesni::{
     arm, check, give_masked, give_pad, peek_check, refresh, slot_key, take_masked, take_pad,
     window_at, wipe, NotHeld, WindowKind,
 };
-pub use self::derive::{
-    header, input, BlobLength, CheckValue, Input, Mode, Purpose, Sha256, XtsKey, CHECK_INPUT,
-    VERSION,
-};
-pub use self::engine::{xts, Direction, Engine, SECTION_MAX};
 #[cfg(any(test, feature = "raw-key"))]
-pub use self::raw::{raw_xts, RawKey};
+pub use self::crypt::Start;
+pub use self::crypt::{crypt, Direction, SECTION_MAX};
+pub use self::derive::{
+    header, input, CheckValue, Input, Mode, Purpose, Sha256, CHECK_INPUT, VERSION,
+};
+pub use self::engine::Engine;
+#[cfg(any(test, feature = "raw-key"))]
+pub use self::raw::{raw_crypt, RawKey};
+#[cfg(any(test, feature = "raw-key"))]
+pub use self::routines::{routines, Routine};
 pub use self::share::{flush, Line, Share};
+pub use self::volume_key::{BlobLength, KeySize, VolumeKey};

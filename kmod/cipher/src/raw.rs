@@ -1,83 +1,74 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The XTS code under a key that lies in memory: for published vectors, which name keys. Never part
-//! of the module.
+//! The modes under a key that lies in memory: for published vectors, which name keys. Never part of the
+//! module.
 
-use super::engine::{Direction, Engine, Start};
+use super::crypt::{Direction, Start};
+use super::derive::Mode;
+use super::engine::Engine;
+use super::routines::routines;
+use super::volume_key::{BlobLength, KeySize};
 
-/// K1 || K2, in memory.
-#[derive(Clone, Copy, Debug)]
-pub enum RawKey<'a> {
-    /// XTS-AES-128.
-    Aes128(&'a [u8; 32]),
-    /// XTS-AES-256.
-    Aes256(&'a [u8; 64]),
+/// A key in memory.
+#[derive(Clone, Copy)]
+pub struct RawKey {
+    // Laid out as VolumeKey's inputs.
+    blocks: [u8; 64],
+    mode: Mode,
+    size: KeySize,
 }
 
-/// With a key in place of its public inputs, and no share.
-type Routine = unsafe extern "C" fn(*const u8, *const u8, *const Start, *mut u8, *const u8, u64);
-
-/// Declares the routines, and a function that finds the right one.
-macro_rules! raw_routines {
-    ($(($engine:ident, $size:ident, $direction:ident) => $name:ident,)*) => {
-        extern "C" {
-            $(fn $name(
-                unused: *const u8,
-                key: *const u8,
-                start: *const Start,
-                dst: *mut u8,
-                src: *const u8,
-                len: u64,
-            );)*
+impl RawKey {
+    /// XTS: `key` is K1 || K2, 32 or 64 bytes. Other modes: K, 16, 24 or 32 bytes; `essiv` is the key that
+    /// encrypts the IV, and is used by ESSIV only.
+    ///
+    /// # Errors
+    /// [`BlobLength`] for any other length.
+    pub fn new(mode: Mode, key: &[u8], essiv: &[u8; 32]) -> Result<Self, BlobLength> {
+        let size = KeySize::of_blob(mode, key.len())?;
+        let mut blocks = [0; 64];
+        if mode == Mode::EssivCbc {
+            blocks[32..].copy_from_slice(essiv);
         }
-
-        fn routine(engine: Engine, key: RawKey<'_>, direction: Direction) -> (Routine, *const u8) {
-            match (engine, key, direction) {
-                $((Engine::$engine, RawKey::$size(key), Direction::$direction) => {
-                    ($name, key.as_ptr())
-                })*
-            }
-        }
-    };
+        blocks[..key.len()].copy_from_slice(key);
+        Ok(Self { blocks, mode, size })
+    }
 }
 
-raw_routines! {
-    (Aesni, Aes128, Encrypt) => tresor_aesni_raw_xts128_enc,
-    (Aesni, Aes128, Decrypt) => tresor_aesni_raw_xts128_dec,
-    (Aesni, Aes256, Encrypt) => tresor_aesni_raw_xts256_enc,
-    (Aesni, Aes256, Decrypt) => tresor_aesni_raw_xts256_dec,
-    (AesniAvx, Aes128, Encrypt) => tresor_aesni_avx_raw_xts128_enc,
-    (AesniAvx, Aes128, Decrypt) => tresor_aesni_avx_raw_xts128_dec,
-    (AesniAvx, Aes256, Encrypt) => tresor_aesni_avx_raw_xts256_enc,
-    (AesniAvx, Aes256, Decrypt) => tresor_aesni_avx_raw_xts256_dec,
-    (VaesAvx2, Aes128, Encrypt) => tresor_vaes_avx2_raw_xts128_enc,
-    (VaesAvx2, Aes128, Decrypt) => tresor_vaes_avx2_raw_xts128_dec,
-    (VaesAvx2, Aes256, Encrypt) => tresor_vaes_avx2_raw_xts256_enc,
-    (VaesAvx2, Aes256, Decrypt) => tresor_vaes_avx2_raw_xts256_dec,
-    (VaesAvx512, Aes128, Encrypt) => tresor_vaes_avx512_raw_xts128_enc,
-    (VaesAvx512, Aes128, Decrypt) => tresor_vaes_avx512_raw_xts128_dec,
-    (VaesAvx512, Aes256, Encrypt) => tresor_vaes_avx512_raw_xts256_enc,
-    (VaesAvx512, Aes256, Decrypt) => tresor_vaes_avx512_raw_xts256_dec,
-}
-
-/// [`xts`](super::xts) in place under a key in memory, with the same rounds, schedule and tweaks.
-/// `data` is a multiple of 16 bytes and not empty; of another length, or on a CPU that lacks something
-/// for `engine`, it is left as it is.
-pub fn raw_xts(
+/// [`crypt`](super::crypt) in place under a key in memory, with the same code but for the key.
+///
+/// # Panics
+/// If the CPU lacks something for `engine`, or the mode does not allow `data`'s length.
+pub fn raw_crypt(
     engine: Engine,
     direction: Direction,
-    key: RawKey<'_>,
+    key: &RawKey,
     iv: &[u8; 16],
     block: u64,
     data: &mut [u8],
 ) {
-    if data.is_empty() || data.len() % 16 != 0 || !engine.supported() {
-        return;
-    }
-    let (routine, key) = routine(engine, key, direction);
-    let start = Start::new(iv, block);
+    assert!(engine.supported(), "this CPU lacks {:?}", engine.lacks());
+    assert!(key.mode.allows(data.len()), "{} bytes", data.len());
+    let routine = routines()
+        .find(|r| {
+            r.engine == engine
+                && r.mode == key.mode
+                && r.size == key.size
+                && r.directions.contains(&direction)
+        })
+        .expect("a routine for each mode and size");
+    let start = Start::new(key.mode, iv, block);
     let p = data.as_mut_ptr();
-    // SAFETY: the key is as long as the routine's name says, source and destination are `data`, its
+    // SAFETY: the key is laid out as the routine wants it, source and destination are `data`, its
     // length has been checked, and so has the CPU.
-    unsafe { routine(core::ptr::null(), key, &start, p, p, data.len() as u64) }
+    unsafe {
+        (routine.raw)(
+            core::ptr::null(),
+            &key.blocks,
+            &start,
+            p,
+            p,
+            data.len() as u64,
+        )
+    }
 }

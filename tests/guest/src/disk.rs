@@ -19,20 +19,20 @@ const SECTOR: usize = 512;
 const UNTOUCHED: u8 = 0xa5;
 
 /// A buffer that begins `offset` bytes into a page.
-struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
 }
 
 impl Buffer {
-    fn new(len: usize, offset: usize) -> Self {
+    pub(crate) fn new(len: usize, offset: usize) -> Self {
         let bytes = vec![0; len + offset + PAGE];
         let start = bytes.as_ptr().align_offset(PAGE) + offset;
         Self { bytes, start, len }
     }
 
-    fn get(&mut self) -> &mut [u8] {
+    pub(crate) fn get(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.start + self.len]
     }
 }
@@ -138,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &str, write: bool) -> Result<File> {
+pub(crate) fn open(path: &str, write: bool) -> Result<File> {
     OpenOptions::new()
         .read(true)
         .write(write)

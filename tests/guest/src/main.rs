@@ -5,6 +5,7 @@
 //! Each command prints its result, in which an error is the name of the errno, and ends with 0;
 //! with 2 and a sentence if it could not do what it was asked to.
 
+mod bench;
 mod breakpoints;
 mod device;
 mod disk;
@@ -41,6 +42,8 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
         [raw=PATH] [io=N] [offset=N]
         reads or writes the pattern with O_DIRECT
+  bench dev=PATH bytes=N io=N seed=N mode=read|write order=sequential|random
+        the same once, each request once, between two marks; prints how long it took
   plant kind=stack|heap|freed|fpu|frame|kernel-stack|slab|pipe|tty [hold=PATH]
         leaves the masked secret on standard input in such a place
   feed [hold=PATH] [file=PATH]
@@ -154,6 +157,7 @@ fn run() -> Result<()> {
         "watch" => breakpoints::watch(&args),
         "perf" => breakpoints::perf(),
         "disk" => disk::run(&args),
+        "bench" => bench::run(&args),
         "plant" => plant::plant(&args),
         "feed" => plant::feed(&args),
         "memory" => memory::run(&args),

@@ -4,7 +4,8 @@
 //!
 //! A routine without an entry here is refused, and so is an entry without a routine.
 
-use crate::lane::{f, m, pad, s, Atoms, Lane, Scheme, Way};
+use crate::lane::{f, m, pad, s, Atoms, Lane, Scheme};
+use crate::requests::DATA_CONTRACTS;
 
 /// Bytes of an argument's memory, and what they hold.
 #[derive(Clone, Copy, Debug)]
@@ -61,18 +62,28 @@ pub enum Argument {
     Source,
     /// A pointer to as much text, which is written.
     Destination,
-    /// Bytes of text: a multiple of 16, at least 16.
-    Length,
+    /// Bytes of text.
+    Length {
+        /// Whether they are a multiple of 16.
+        whole: bool,
+        /// How many there are at least.
+        least: u64,
+    },
 }
 
 impl Argument {
+    /// Whether it points to text.
+    pub fn is_text(&self) -> bool {
+        matches!(self, Argument::Source | Argument::Destination)
+    }
+
     /// Its name, for messages.
     pub fn name(&self) -> &'static str {
         match self {
             Argument::Memory { name, .. } => name,
             Argument::Source => "the source",
             Argument::Destination => "the destination",
-            Argument::Length => "the length",
+            Argument::Length { .. } => "the length",
         }
     }
 }
@@ -132,9 +143,8 @@ impl Variant {
     /// The contracts that it must have a routine for.
     pub fn contracts(&self) -> impl Iterator<Item = &'static Contract> {
         let whole = self.whole;
-        CONTRACTS
-            .iter()
-            .filter(move |c| whole || c.scheme.is_some())
+        let of_key = KEY_CONTRACTS.iter().filter(move |_| whole);
+        of_key.chain(DATA_CONTRACTS)
     }
 }
 
@@ -151,7 +161,7 @@ const SHARE_CHANGED: u32 = 0xf << 7 | SHARE_FLUSHED;
 /// The two halves of an output have been stored.
 const OUT: [u32; 2] = [1 << 12, 1 << 13];
 
-const fn piece(at: u64, holds: Lane) -> Piece {
+pub(crate) const fn piece(at: u64, holds: Lane) -> Piece {
     Piece { at, len: 16, holds }
 }
 
@@ -192,7 +202,7 @@ const fn erase(i: u8) -> StoreRule {
 
 const SHARES: &[Piece] = &[piece(0, Lane::Linear(s(0))), piece(16, Lane::Linear(s(1)))];
 
-const fn memory(name: &'static str, loads: &'static [Piece]) -> Argument {
+pub(crate) const fn memory(name: &'static str, loads: &'static [Piece]) -> Argument {
     Argument::Memory {
         name,
         loads,
@@ -201,7 +211,7 @@ const fn memory(name: &'static str, loads: &'static [Piece]) -> Argument {
     }
 }
 
-const SHARE: Argument = memory("share", SHARES);
+pub(crate) const SHARE: Argument = memory("share", SHARES);
 const REFRESHED_SHARE: Argument = Argument::Memory {
     name: "share",
     loads: SHARES,
@@ -277,48 +287,13 @@ const TAKEN_MASKED: Argument = line(
     ZEROED,
 );
 
-/// struct XtsKey, with as many inputs as the key has 16-byte blocks; struct Start.
-const XTS_256: &[Argument] = &[
-    SHARE,
-    memory(
-        "key",
-        &[
-            piece(0, Lane::Input(0)),
-            piece(16, Lane::Input(1)),
-            piece(32, Lane::Input(2)),
-            piece(48, Lane::Input(3)),
-            piece(64, Lane::Expected),
-        ],
-    ),
-    START,
-    Argument::Destination,
-    Argument::Source,
-    Argument::Length,
-];
-const XTS_128: &[Argument] = &[
-    SHARE,
-    memory(
-        "key",
-        &[
-            piece(0, Lane::Input(0)),
-            piece(16, Lane::Input(1)),
-            piece(64, Lane::Expected),
-        ],
-    ),
-    START,
-    Argument::Destination,
-    Argument::Source,
-    Argument::Length,
-];
-const START: Argument = memory("start", &[piece(0, Lane::Iv), piece(16, Lane::Public)]);
-
 /// Both shares of M meet: what DR0-DR3 hold of it.
 const ARMED: [Atoms; 2] = [m(0) | s(0), m(1) | s(1)];
 const REFRESHED: [Atoms; 2] = [m(0) | s(0) | f(0), m(1) | s(1) | f(1)];
 const PADDED: [Atoms; 2] = [pad(0), pad(1)];
 
 /// A routine that reads M from the debug registers and changes nothing.
-const READER: Contract = Contract {
+pub(crate) const READER: Contract = Contract {
     routine: "",
     arguments: &[],
     registers: Some(ARMED),
@@ -330,35 +305,8 @@ const READER: Contract = Contract {
     on_failure: 0,
 };
 
-const fn xts(
-    routine: &'static str,
-    arguments: &'static [Argument],
-    keys: [Atoms; 2],
-    rounds: u8,
-    way: Way,
-) -> Contract {
-    Contract {
-        routine,
-        arguments,
-        scheme: Some(Scheme {
-            k1: keys[0],
-            k2: keys[1],
-            rounds,
-            way,
-        }),
-        ..READER
-    }
-}
-
-const KEYS_128: [Atoms; 2] = [f(0), f(1)];
-const KEYS_256: [Atoms; 2] = [f(0) | f(1), f(2) | f(3)];
-
-/// All contracts.
-pub const CONTRACTS: &[Contract] = &[
-    xts("xts128_enc", XTS_128, KEYS_128, 10, Way::Enc),
-    xts("xts128_dec", XTS_128, KEYS_128, 10, Way::Dec),
-    xts("xts256_enc", XTS_256, KEYS_256, 14, Way::Enc),
-    xts("xts256_dec", XTS_256, KEYS_256, 14, Way::Dec),
+/// The contracts of what is not about data.
+pub const KEY_CONTRACTS: &[Contract] = &[
     Contract {
         routine: "check",
         arguments: &[SHARE, CHECK],

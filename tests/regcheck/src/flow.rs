@@ -9,7 +9,7 @@ use crate::contract::{effects, Argument};
 use crate::finding::{Finding, Rule, Walked};
 use crate::image::Symbol;
 use crate::lane::Lane;
-use crate::state::{Flags, General, Mask, State, LANES};
+use crate::state::{Flags, General, Mask, OfLength, State, LANES};
 use crate::step::{Context, Step, RAX};
 use iced_x86::{FlowControl, Formatter, GasFormatter, Instruction, Mnemonic, OpAccess};
 
@@ -82,19 +82,31 @@ impl<'a> Walk<'a> {
         let mut general = [General::Public; 16];
         for (argument, kind) in self.context.contract.arguments.iter().enumerate() {
             general[ARGUMENTS[argument]] = match kind {
-                Argument::Length => General::Length,
+                Argument::Length { .. } => General::Length,
                 _ => General::Pointer {
                     argument,
                     offset: 0,
                 },
             };
         }
+        let lengths = self
+            .context
+            .contract
+            .arguments
+            .iter()
+            .find_map(|a| match a {
+                Argument::Length { whole, least } => Some((*whole, *least)),
+                _ => None,
+            });
+        let (aligned, least) = lengths.unwrap_or((true, 0));
         State {
             general,
             vectors: [[Lane::Public; LANES]; 32],
             masks: [Mask::Public; 8],
             flags: Flags::Public,
-            left: 16,
+            left: if aligned { 16 } else { least },
+            aligned,
+            tail: false,
             most: u64::MAX,
             checked: false,
             registers_written: false,
@@ -277,8 +289,9 @@ fn along(instruction: &Instruction, next: u64, after: &State) -> State {
         return state;
     }
     let jumped = next == taken;
-    // At least so many bytes are left if there are more than `n`: their number is a multiple of 16.
-    let more = |n: u64| n.saturating_add(16) / 16 * 16;
+    // At least so many bytes are left if there are more than `n`.
+    let unit = if state.aligned { 16 } else { 1 };
+    let more = |n: u64| n.saturating_add(unit) / unit * unit;
     // For `n` of comparing: "above" or not.
     if let Flags::LengthAgainst(n) = state.flags {
         match (instruction.mnemonic(), jumped_above(instruction, jumped)) {
@@ -301,8 +314,28 @@ fn along(instruction: &Instruction, next: u64, after: &State) -> State {
         (Flags::LengthAgainst(n), _, Some(true)) => {
             state.most = state.most.min(n.saturating_sub(1));
         }
-        // The length is a multiple of 16, and stays one.
-        (Flags::LengthLeft, Some(false), _) => state.left = state.left.max(16),
+        (Flags::LengthLeft, Some(false), _) => state.left = state.left.max(unit),
+        (Flags::Residue, Some(whole), _) => {
+            state.aligned |= whole;
+            if !whole && state.left % 16 == 0 {
+                state.left += 1;
+            }
+            state.each_general(|value| match value {
+                General::OfLength(OfLength::Residue) if whole => General::Number(0),
+                General::OfLength(OfLength::Residue) => General::OfLength(OfLength::Part),
+                value => value,
+            });
+        }
+        (Flags::Tail(number), Some(none), _) => {
+            state.tail |= !none;
+            if let value @ General::MaybeTail = &mut state.general[number] {
+                *value = if none {
+                    General::Number(0)
+                } else {
+                    General::Tail
+                };
+            }
+        }
         _ => {}
     }
     state

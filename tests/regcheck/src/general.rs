@@ -4,7 +4,6 @@
 
 use iced_x86::OpKind;
 
-use crate::contract::Argument;
 use crate::finding::Rule;
 use crate::lane::Atoms;
 use crate::state::{Flags, General, Mask, OfLength};
@@ -75,6 +74,21 @@ impl Step<'_> {
                 return;
             }
         }
+        if let (General::OfLength(OfLength::Part), Some(16), true) = (old, immediate, whole) {
+            self.write_general(0, General::OfLength(OfLength::Tail));
+            self.state.flags = Flags::Public;
+            return;
+        }
+        // To the end of what is left, from where it begins: the tail.
+        if let (General::Pointer { argument, offset }, None, true) = (old, immediate, whole) {
+            if self.context.contract.arguments[argument].is_text()
+                && self.read_general(1) == General::Length
+            {
+                self.write_general(0, General::Rest { argument, offset });
+                self.state.flags = Flags::Public;
+                return;
+            }
+        }
         let sum = match (old, immediate) {
             (General::Pointer { argument, offset }, Some(n)) => offset
                 .checked_add(n as i64)
@@ -90,22 +104,27 @@ impl Step<'_> {
     /// what was made of the length is the length's no more.
     fn consume(&mut self, n: u64) {
         self.state.left -= n;
+        self.state.aligned &= n % 16 == 0;
         self.state.most = self.state.most.saturating_sub(n);
-        for register in &mut self.state.general {
-            match register {
-                General::Pointer { argument, offset } => {
-                    let text = matches!(
-                        self.context.contract.arguments[*argument],
-                        Argument::Source | Argument::Destination
-                    );
-                    if text {
-                        *offset -= n as i64;
-                    }
+        let arguments = self.context.contract.arguments;
+        self.state.each_general(|value| match value {
+            General::Pointer { argument, offset } if arguments[argument].is_text() => {
+                General::Pointer {
+                    argument,
+                    offset: offset - n as i64,
                 }
-                General::OfLength(_) => *register = General::Public,
-                _ => {}
             }
-        }
+            value => value,
+        });
+        self.length_changed();
+    }
+
+    /// What was made of the length is the length's no more.
+    fn length_changed(&mut self) {
+        self.state.each_general(|value| match value {
+            General::OfLength(_) => General::Public,
+            value => value,
+        });
         for mask in &mut self.state.masks {
             if let Mask::Text(_) = mask {
                 *mask = Mask::Public;
@@ -121,8 +140,18 @@ impl Step<'_> {
         let whole = self.instruction.op0_register().is_gpr64();
         let (old, left) = (self.read_general(0), self.state.left);
         let sizes = |n: u64| n % 16 == 0 && n <= u64::from(u16::MAX);
+        if let (General::Length, None, true) = (old, immediate, whole) {
+            if self.read_general(1) == General::OfLength(OfLength::Tail) && left >= 17 {
+                return self.keep_tail();
+            }
+        }
         match (old, immediate, whole) {
-            (General::Length, Some(n), true) if n <= left && n % 16 == 0 => {
+            (General::Tail, Some(16), true) => {
+                self.write_general(0, General::TailPart);
+                self.state.flags = Flags::Public;
+            }
+            // Pointers that are not there yet, as the text is used later: its length is still whole.
+            (General::Length, Some(n), true) if n <= left && self.pointers_are_behind(n) => {
                 self.consume(n);
                 self.state.flags = Flags::LengthLeft;
             }
@@ -142,6 +171,51 @@ impl Step<'_> {
         }
     }
 
+    /// Whether all pointers to text are so many bytes behind the first that is left.
+    fn pointers_are_behind(&self, n: u64) -> bool {
+        self.state.general.iter().all(|value| match value {
+            General::Pointer { argument, offset }
+                if self.context.contract.arguments[*argument].is_text() =>
+            {
+                u64::try_from(*offset).is_ok_and(|offset| offset >= n)
+            }
+            _ => true,
+        })
+    }
+
+    /// The length without its last whole block and the bytes behind it, which are 17 at least.
+    fn keep_tail(&mut self) {
+        self.state.each_general(|value| match value {
+            General::OfLength(OfLength::Tail) => General::Tail,
+            value => value,
+        });
+        self.length_changed();
+        self.state.left = self.state.left.saturating_sub(31) / 16 * 16;
+        self.state.aligned = true;
+        self.state.tail = true;
+        self.state.flags = Flags::LengthLeft;
+    }
+
+    /// What is more than a multiple of 16; else something of both.
+    pub(crate) fn and(&mut self) {
+        if self.operand_is_memory(0) {
+            return self.fault(Rule::Stores, "an and to memory");
+        }
+        let whole = self.instruction.op0_register().is_gpr64();
+        let residue = matches!(
+            (self.read_general(0), self.immediate(1)),
+            (General::OfLength(OfLength::Copy), Some(15))
+        );
+        if residue && whole {
+            self.write_general(0, General::OfLength(OfLength::Residue));
+            self.state.flags = Flags::Residue;
+            return;
+        }
+        let value = self.mixed_operands();
+        self.write_general(0, value);
+        self.set_flags(value);
+    }
+
     /// Testing a register for zero with itself; else something public, or secret.
     pub(crate) fn test(&mut self) {
         let same = self.instruction.op_kind(1) == OpKind::Register
@@ -149,6 +223,9 @@ impl Step<'_> {
             && self.instruction.op0_register().is_gpr64();
         self.state.flags = match self.read_general(0) {
             General::Length if same => Flags::LengthLeft,
+            General::Tail | General::MaybeTail if same => {
+                Flags::Tail(self.instruction.op0_register().number())
+            }
             General::LengthLess(taken) if same && taken <= self.state.left => {
                 self.consume(taken);
                 self.write_general(0, General::Length);

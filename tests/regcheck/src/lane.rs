@@ -13,8 +13,7 @@
 //!   round key are in, how many rounds they passed, and of which atoms all round keys were made. Only
 //!   one with all rounds done, under keys of the right atoms, becomes an output.
 
-use std::fmt;
-
+pub use crate::block::{Block, Mode, Origin, Scheme, Way};
 use crate::tweak::Parts;
 
 /// A set of 16-byte secrets, as bits.
@@ -42,62 +41,6 @@ pub const fn f(i: u8) -> Atoms {
 
 /// Both halves of M: what AES-256 under M has in its round keys.
 pub const M: Atoms = m(0) | m(1);
-
-/// What a block was before AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The check input, a constant.
-    CheckInput,
-    /// Public input `i` of F.
-    Input(u8),
-    /// The data unit's public IV.
-    Iv,
-    /// A block of the caller's text.
-    Data,
-}
-
-/// A direction of AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Encryption.
-    Enc,
-    /// Decryption.
-    Dec,
-}
-
-/// A block on its way through AES.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// What it was.
-    pub origin: Origin,
-    /// The tweak is in.
-    pub tweaked: bool,
-    /// The first round key is in.
-    pub keyed: bool,
-    /// Rounds passed.
-    pub rounds: u8,
-    /// The direction of these rounds.
-    pub way: Option<Way>,
-    /// What the round keys so far were made of.
-    pub roots: Atoms,
-    /// The last round was one of the last kind.
-    pub done: bool,
-}
-
-impl Block {
-    /// A block that has met nothing.
-    pub const fn new(origin: Origin) -> Self {
-        Self {
-            origin,
-            tweaked: false,
-            keyed: false,
-            rounds: 0,
-            way: None,
-            roots: 0,
-            done: false,
-        }
-    }
-}
 
 /// What is known of 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,81 +83,56 @@ pub enum Lane {
     TweakParts(Parts),
     /// A tweak xor round-key material of these atoms: goes in with the last round.
     LastKey(Atoms),
+    /// A counter. Public.
+    Counter,
+    /// Text that meets a key stream. Public.
+    Text,
+    /// So many bytes of such text, zero above.
+    TextPart(u8),
+    /// Key stream, perhaps without its first bytes.
+    KeyStream,
+    /// So many bytes of output; above them key stream.
+    OutputPart(u8),
+    /// What the first block of CBC is chained to, which may be secret.
+    Chain,
+    /// The finished first block of ciphertext stealing: only as many bytes as the text has behind its last
+    /// whole block are output.
+    Stolen,
+    /// These bytes, at the end, zero before.
+    StolenOutput,
+    /// How many these are. Public.
+    PartLength,
+    /// The same in each byte.
+    PartLengths,
+    /// The constant i - 16 in byte i.
+    FromMinus16,
+    /// The sum of these two: a shuffle by it gives the first bytes, so many, at the end, and zeros.
+    ToTheEnd,
     /// A finished block of output.
     Output,
     /// A secret of which nothing else is known.
     Secret,
 }
 
-/// What the routine's AES keys are made of, and what its data passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scheme {
-    /// Atoms of K1, which the data meets.
-    pub k1: Atoms,
-    /// Atoms of K2, which the IV meets.
-    pub k2: Atoms,
-    /// Rounds of both: 10 or 14.
-    pub rounds: u8,
-    /// The data's direction.
-    pub way: Way,
-}
-
-impl fmt::Display for Lane {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Lane::Zero => out.write_str("zero"),
-            Lane::Public => out.write_str("something public"),
-            Lane::CheckInput => out.write_str("the check input"),
-            Lane::Expected => out.write_str("the expected check value"),
-            Lane::Input(i) => write!(out, "input {i} of F"),
-            Lane::Iv => out.write_str("the IV"),
-            Lane::Linear(atoms) => write!(out, "{}", names(*atoms, " xor ")),
-            Lane::Low(atoms) => write!(out, "the low half of {}", names(*atoms, " xor ")),
-            Lane::Key(atoms) => write!(out, "round-key material of {}", names(*atoms, ", ")),
-            Lane::Block(b) => write!(
-                out,
-                "a block ({:?}{}{}) after {} rounds{}",
-                b.origin,
-                if b.tweaked { ", tweak in" } else { "" },
-                if b.keyed { ", first key in" } else { "" },
-                b.rounds,
-                if b.done { ", the last included" } else { "" }
-            ),
-            Lane::CheckValue => out.write_str("the computed check value"),
-            Lane::CheckDifference => out.write_str("the difference of the check values"),
-            Lane::Tweak | Lane::TweakSum => out.write_str("a tweak"),
-            Lane::TweakDoubled | Lane::TweakMoved | Lane::TweakCarry => {
-                out.write_str("a part of a tweak")
-            }
-            Lane::TweakParts(_) => out.write_str("a part of a tweak"),
-            Lane::LastKey(atoms) => write!(
-                out,
-                "a tweak xor round-key material of {}",
-                names(*atoms, ", ")
-            ),
-            Lane::Output => out.write_str("a finished block"),
-            Lane::Secret => out.write_str("a secret of unknown kind"),
-        }
-    }
-}
-
-/// The names of atoms, for messages.
-pub fn names(atoms: Atoms, between: &str) -> String {
-    const NAMES: [&str; 10] = [
-        "M[0]", "M[1]", "S[0]", "S[1]", "pad[0]", "pad[1]", "F[0]", "F[1]", "F[2]", "F[3]",
-    ];
-    let named: Vec<_> = (0..NAMES.len())
-        .filter(|i| atoms >> i & 1 != 0)
-        .map(|i| NAMES[i])
-        .collect();
-    named.join(between)
-}
-
 impl Lane {
     /// Whether anyone may know it.
     pub fn is_public(self) -> bool {
         use Lane::*;
-        matches!(self, Zero | Public | CheckInput | Expected | Input(_) | Iv)
+        matches!(
+            self,
+            Zero | Public
+                | CheckInput
+                | Expected
+                | Input(_)
+                | Iv
+                | Counter
+                | Text
+                | TextPart(_)
+                | PartLength
+                | PartLengths
+                | FromMinus16
+                | ToTheEnd
+        )
     }
 
     /// What it is made of, if it can be part of a key schedule: nothing if public.
@@ -247,6 +165,9 @@ impl Lane {
             // A public block may stand in for one of text: that reveals no more than the text's may.
             (a, b) if a == raw && b.is_public() || b == raw && a.is_public() => raw,
             (a, b) if a.is_public() && b.is_public() => Public,
+            // Between blocks of CBC: the one before, or what the first is chained to.
+            (Chain, b) | (b, Chain) if b == Output || b == raw || b == Iv => Chain,
+            (Iv, Output) | (Output, Iv) => Chain,
             _ => Secret,
         }
     }
@@ -270,26 +191,47 @@ impl Lane {
             (Linear(a) | Key(a), CheckInput) => Self::begin(Origin::CheckInput, a),
             (Linear(a) | Key(a), Input(i)) => Self::begin(Origin::Input(i), a),
             (Linear(a) | Key(a), Iv) => Self::begin(Origin::Iv, a),
-            (Linear(a) | Key(a), Block(b)) if !b.keyed && b.origin == Origin::Data => {
+            (Linear(a) | Key(a), Counter) => Self::begin(Origin::Counter, a),
+            (Linear(a) | Key(a), Block(b)) if !b.keyed && b.origin.is_text() => {
                 Block(self::Block {
                     keyed: true,
                     roots: a,
                     ..b
                 })
             }
-            (Tweak | TweakSum, Block(b)) if b.origin == Origin::Data => {
+            // The first key of a chain may come in two pieces.
+            (Key(a), Block(b)) if b.way.is_none() && b.tweaked && scheme?.chains() => {
+                Block(self::Block {
+                    roots: a | b.roots,
+                    ..b
+                })
+            }
+            (Tweak | TweakSum, Block(b)) if b.origin.is_text() => {
                 if !b.tweaked && b.rounds == 0 {
                     Block(self::Block { tweaked: true, ..b })
                 } else {
-                    let scheme = scheme?;
-                    let whole = b.tweaked
-                        && b.done
-                        && b.rounds == scheme.rounds
-                        && b.way == Some(scheme.way)
-                        && b.roots == scheme.k1;
+                    return (b.tweaked && scheme?.complete(b)).then_some(match b.origin {
+                        Origin::Tail => Stolen,
+                        _ => Output,
+                    });
+                }
+            }
+            (Chain | Iv | Output, Block(b)) if b.origin == Origin::Data && scheme?.chains() => {
+                let way = scheme?.way;
+                if way == Way::Enc && !b.tweaked && b.rounds == 0 {
+                    Block(self::Block { tweaked: true, ..b })
+                } else {
+                    let whole = way == Way::Dec && self != Output && scheme?.complete(b);
                     return whole.then_some(Output);
                 }
             }
+            (Block(before), Block(b)) if before == self::Block::new(Origin::Data) => {
+                let scheme = scheme?;
+                let whole = scheme.chains() && scheme.way == Way::Dec && scheme.complete(b);
+                return (whole && b.origin == Origin::Data).then_some(Output);
+            }
+            (KeyStream, Text) => Output,
+            (KeyStream, TextPart(n)) => OutputPart(n),
             (TweakDoubled, TweakCarry) => Tweak,
             (TweakSum, Tweak) => TweakSum,
             (Linear(a) | Key(a), Tweak | TweakSum) => LastKey(a),
@@ -312,14 +254,15 @@ impl Lane {
     pub fn round(self, key: Self, way: Way, last: bool, scheme: Option<&Scheme>) -> Self {
         if let Lane::Block(b) = self {
             // The tweak behind the last round may come with the round key.
-            if let (Lane::LastKey(roots), Origin::Data, true) = (key, b.origin, last) {
+            if let (Lane::LastKey(roots), true, true) = (key, b.origin.is_text(), last) {
                 let block = self.round(Lane::Key(roots), way, last, scheme);
                 return block.xor(Lane::Tweak, scheme);
             }
             let (Some(roots), Some(rounds)) = (key.roots(), b.rounds.checked_add(1)) else {
                 return Lane::Secret;
             };
-            let ready = b.keyed && (b.tweaked || b.origin != Origin::Data) && !b.done;
+            let wanted = b.origin.is_text() && scheme.is_some_and(Scheme::wants_tweak);
+            let ready = b.keyed && b.tweaked == wanted && !b.done;
             if !ready || roots == 0 || b.way.is_some_and(|w| w != way) {
                 return Lane::Secret;
             }
@@ -346,19 +289,38 @@ impl Lane {
             (Origin::CheckInput, _) if under_m => Lane::CheckValue,
             (Origin::Input(i), _) if under_m => Lane::Linear(f(i)),
             (Origin::Iv, Some(scheme))
-                if block.rounds == scheme.rounds
+                if block.rounds == scheme.iv_rounds
                     && block.roots == scheme.k2
                     && block.way == Some(Way::Enc) =>
             {
-                Lane::Tweak
+                match scheme.mode {
+                    Mode::Xts => Lane::Tweak,
+                    Mode::Essiv => Lane::Chain,
+                    _ => Lane::Secret,
+                }
             }
-            (Origin::Data, Some(_)) => Lane::Block(block),
+            (Origin::Counter, Some(scheme)) if scheme.complete(block) => Lane::KeyStream,
+            (Origin::Data | Origin::Tail | Origin::Joined, Some(scheme)) => {
+                let last = scheme.mode == Mode::Ecb || scheme.chains() && scheme.way == Way::Enc;
+                if !last {
+                    Lane::Block(block)
+                } else if scheme.complete(block) {
+                    Lane::Output
+                } else {
+                    Lane::Secret
+                }
+            }
             _ => Lane::Secret,
         }
     }
 
     /// Something computed from both.
     pub fn mix(self, other: Self) -> Self {
+        use Lane::{Counter, Public, Zero};
+        // Counters are counted, and their bytes reversed.
+        if let (Counter, Counter | Public | Zero) | (Public | Zero, Counter) = (self, other) {
+            return Counter;
+        }
         match (self.roots(), other.roots()) {
             (Some(a), Some(b)) => Self::of_roots(a | b),
             _ => Lane::Secret,
@@ -371,6 +333,39 @@ impl Lane {
             Lane::Zero => Lane::Zero,
             Lane::Tweak | Lane::TweakSum | Lane::TweakMoved => Lane::TweakMoved,
             other => other.mix(Lane::Zero),
+        }
+    }
+
+    /// Its bytes chosen by `by`.
+    pub fn shuffled(self, by: Self) -> Self {
+        let raw = Lane::Block(Block::new(Origin::Tail));
+        match (self, by) {
+            (Lane::Stolen, Lane::ToTheEnd) => Lane::StolenOutput,
+            (Lane::PartLength, Lane::Zero) => Lane::PartLengths,
+            // Text is public, and stays text.
+            (text, by) if text == raw && by.is_public() => raw,
+            (a, b) => a.mix(b),
+        }
+    }
+
+    /// Bytes of `self` and of `other`, in the same places.
+    pub fn chosen(self, other: Self) -> Self {
+        let raw = Lane::Block(Block::new(Origin::Tail));
+        match (self, other) {
+            (Lane::Stolen, b) | (b, Lane::Stolen) if b == raw => {
+                Lane::Block(Block::new(Origin::Joined))
+            }
+            (a, b) => a.mix(b),
+        }
+    }
+
+    /// Bytes added.
+    pub fn bytes_added(self, other: Self) -> Self {
+        match (self, other) {
+            (Lane::PartLengths, Lane::FromMinus16) | (Lane::FromMinus16, Lane::PartLengths) => {
+                Lane::ToTheEnd
+            }
+            (a, b) => a.mix(b),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+pub mod block;
 pub mod contract;
 pub mod finding;
 pub mod flow;
@@ -13,11 +14,14 @@ mod general;
 pub mod image;
 pub mod lane;
 mod memory;
+mod names;
 mod paths;
 pub mod placement;
+pub mod requests;
 pub mod state;
 pub mod step;
 pub mod table;
+mod text;
 pub mod tweak;
 mod vectors;
 pub mod windows;
@@ -39,6 +43,15 @@ const ANCHOR: &str = "tresor_aesni_wipe";
 /// [`BadFile`] if the file cannot be checked. A file that can, but breaks rules, is no error: its
 /// report has findings.
 pub fn check(bytes: &[u8]) -> Result<Report, BadFile> {
+    check_those(bytes, |_| true)
+}
+
+/// The same, but of the routines only those whose symbol is `wanted` are walked: nothing is proved of the
+/// others. For edits, of which there are many, to one routine.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_those(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Report, BadFile> {
     let image = Image::parse(bytes)?;
     let mut report = Report::default();
     let mut routines: Vec<&Symbol> = image
@@ -71,7 +84,7 @@ pub fn check(bytes: &[u8]) -> Result<Report, BadFile> {
         }
     }
 
-    for symbol in &routines {
+    for symbol in routines.iter().filter(|symbol| wanted(&symbol.name)) {
         let Some(contract) = contract::of(&symbol.name) else {
             continue;
         };

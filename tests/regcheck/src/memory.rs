@@ -2,14 +2,14 @@
 
 //! Loads and stores: where an operand in memory lies, and what the contract says of that place.
 
-use iced_x86::{Mnemonic, OpKind, Register};
+use iced_x86::Register;
 use object::elf;
 
 use crate::contract::{Argument, How, Piece, StoreRule};
 use crate::finding::Rule;
 use crate::image::Target;
-use crate::lane::{Block, Lane, Origin};
-use crate::state::{General, Mask, Vector, LANES};
+use crate::lane::{Block, Lane, Mode, Origin};
+use crate::state::{General, Vector, LANES};
 use crate::step::{general, Step};
 
 /// A place in memory that is known well enough.
@@ -29,6 +29,15 @@ pub enum Place {
         /// Offset there; for text from the first byte that the length still covers.
         offset: i64,
     },
+    /// In the tail of text, which is certain to be there.
+    Tail {
+        /// Which argument.
+        argument: usize,
+        /// From the tail's start, or from as many bytes behind it as its part has.
+        behind_part: bool,
+        /// Bytes from there.
+        offset: i64,
+    },
 }
 
 impl Place {
@@ -36,7 +45,30 @@ impl Place {
     pub fn argument(self) -> Option<(usize, i64)> {
         match self {
             Place::Argument { argument, offset } => Some((argument, offset)),
-            Place::Constant { .. } => None,
+            Place::Constant { .. } | Place::Tail { .. } => None,
+        }
+    }
+
+    /// So many bytes farther.
+    fn plus(self, at: u64) -> Self {
+        match self {
+            Place::Constant { section, offset } => Place::Constant {
+                section,
+                offset: offset.wrapping_add(at),
+            },
+            Place::Argument { argument, offset } => Place::Argument {
+                argument,
+                offset: offset.saturating_add_unsigned(at),
+            },
+            Place::Tail {
+                argument,
+                behind_part,
+                offset,
+            } => Place::Tail {
+                argument,
+                behind_part,
+                offset: offset.saturating_add_unsigned(at),
+            },
         }
     }
 }
@@ -60,11 +92,30 @@ impl Step<'_> {
             }
         }
         let base = general(base).map(|number| self.state.general[number]);
+        let index_holds = general(index).map(|number| self.state.general[number]);
         let displacement = instruction.memory_displacement64() as i64;
         match base {
             Some(General::Pointer { argument, offset }) if index == Register::None => offset
                 .checked_add(displacement)
                 .map(|offset| Place::Argument { argument, offset }),
+            Some(General::Rest { argument, offset }) => {
+                let offset = offset.saturating_add(displacement);
+                let scale = instruction.memory_index_scale();
+                let (behind_part, offset) = match index_holds {
+                    None if index == Register::None => (false, offset),
+                    Some(General::Tail) if scale == 1 => (true, offset.saturating_add(16)),
+                    Some(General::TailPart) if scale == 1 => (true, offset),
+                    _ => {
+                        self.fault(Rule::Stores, "this place in the tail of text is not known");
+                        return None;
+                    }
+                };
+                Some(Place::Tail {
+                    argument,
+                    behind_part,
+                    offset,
+                })
+            }
             _ => {
                 self.fault(
                     Rule::Stores,
@@ -103,56 +154,8 @@ impl Step<'_> {
         None
     }
 
-    /// Checks that `len` bytes at `offset` of text are left.
-    fn text(&mut self, offset: i64, len: u64) {
-        let end = offset.checked_add_unsigned(len);
-        let left = self.state.left;
-        if offset < 0 || end.is_none_or(|end| end as u64 > left) {
-            self.fault(
-                Rule::Stores,
-                format!(
-                    "bytes {offset} to {} of the text are used, but only {left} are known to be left",
-                    offset.saturating_add_unsigned(len)
-                ),
-            );
-        }
-    }
-
-    /// Whether the mask, the place and the width make the instruction touch no byte but such of the
-    /// text: the quadwords of vector `n` that are there, under the mask of these.
-    fn text_under_mask(&self, place: Place) -> bool {
-        let instruction = self.instruction;
-        let Some(Mask::Text(n)) = self.mask() else {
-            return false;
-        };
-        let Some((argument, offset)) = place.argument() else {
-            return false;
-        };
-        let text = matches!(
-            self.context.contract.arguments[argument],
-            Argument::Source | Argument::Destination
-        );
-        let quadwords = instruction.mnemonic() == Mnemonic::Vmovdqu64;
-        let whole = instruction.memory_size().size() == 64;
-        text && quadwords && whole && offset == 64 * i64::from(n)
-    }
-
-    fn mask(&self) -> Option<Mask> {
-        let mask = self.instruction.op_mask();
-        (mask != Register::None).then(|| self.state.masks[mask.number()])
-    }
-
-    /// Whether this is a load of text under the mask of what is there of it, and zeroes the rest.
-    pub(crate) fn masked_text(&mut self) -> bool {
-        if !self.instruction.zeroing_masking() || self.instruction.op1_kind() != OpKind::Memory {
-            return false;
-        }
-        let place = self.place();
-        place.is_some_and(|place| self.text_under_mask(place))
-    }
-
     /// The lane that 16 bytes at `place` (of which `len` are read) hold.
-    fn load(&mut self, place: Place, len: u64) -> Lane {
+    pub(crate) fn load(&mut self, place: Place, len: u64) -> Lane {
         match place {
             Place::Constant { section, offset } => {
                 let Some(bytes) = self.context.image.bytes(section, offset, len) else {
@@ -163,6 +166,8 @@ impl Step<'_> {
                     Lane::CheckInput
                 } else if bytes.iter().all(|b| *b == 0) {
                     Lane::Zero
+                } else if bytes.iter().copied().eq(240..=255) {
+                    Lane::FromMinus16
                 } else {
                     Lane::Public
                 }
@@ -171,14 +176,29 @@ impl Step<'_> {
                 match self.context.contract.arguments[argument] {
                     Argument::Source => {
                         self.text(offset, len);
-                        if len == 16 {
-                            Lane::Block(Block::new(Origin::Data))
-                        } else {
-                            Lane::Secret
+                        let mode = self.context.contract.scheme.map(|scheme| scheme.mode);
+                        match (mode, len) {
+                            (Some(Mode::Ctr), 16) => Lane::Text,
+                            (Some(Mode::Ctr), 1..=15) => Lane::TextPart(len as u8),
+                            (_, 16) => Lane::Block(Block::new(Origin::Data)),
+                            _ => Lane::Secret,
                         }
                     }
                     Argument::Memory { loads, .. } => self.load_piece(argument, loads, offset, len),
-                    Argument::Destination | Argument::Length => {
+                    Argument::Destination | Argument::Length { .. } => {
+                        self.fault(Rule::Stores, "a load from where output goes");
+                        Lane::Secret
+                    }
+                }
+            }
+            Place::Tail {
+                argument, offset, ..
+            } => {
+                self.tail(offset, len);
+                match self.context.contract.arguments[argument] {
+                    Argument::Source if len == 16 => Lane::Block(Block::new(Origin::Tail)),
+                    Argument::Source => Lane::Secret,
+                    _ => {
                         self.fault(Rule::Stores, "a load from where output goes");
                         Lane::Secret
                     }
@@ -251,25 +271,20 @@ impl Step<'_> {
             return [lane; LANES];
         }
         for (i, lane) in vector.iter_mut().enumerate().take(lanes) {
-            let at = 16 * i as u64;
-            let place = match place {
-                Place::Constant { section, offset } => Place::Constant {
-                    section,
-                    offset: offset.wrapping_add(at),
-                },
-                Place::Argument { argument, offset } => Place::Argument {
-                    argument,
-                    offset: offset.saturating_add_unsigned(at),
-                },
-            };
+            let place = place.plus(16 * i as u64);
             *lane = self.load(place, 16);
         }
         vector
     }
 
     /// Where a store goes, if the contract knows any there; else a finding.
-    fn store_place(&mut self) -> Option<(usize, i64)> {
-        let place = self.place()?.argument();
+    pub(crate) fn store_place(&mut self) -> Option<(usize, i64)> {
+        let place = self.place()?;
+        if let Place::Tail { .. } = place {
+            self.fault(Rule::Stores, "this store may not go to the tail of text");
+            return None;
+        }
+        let place = place.argument();
         match place {
             Some((argument, _)) => self.state.written |= 1 << argument,
             None => self.fault(Rule::Stores, "a store to a constant"),
@@ -277,7 +292,7 @@ impl Step<'_> {
         place
     }
 
-    fn before_check(&mut self, after_check: bool) {
+    pub(crate) fn before_check(&mut self, after_check: bool) {
         if after_check && !self.state.checked {
             self.fault(
                 Rule::CheckFirst,
@@ -376,6 +391,14 @@ impl Step<'_> {
         if (self.instruction.memory_size().size()) != 16 * lanes {
             return self.fault(Rule::Stores, "a store of a part of a vector");
         }
+        if let Some(Place::Tail {
+            argument,
+            behind_part,
+            offset,
+        }) = self.place()
+        {
+            return self.store_tail(argument, behind_part, offset, value[..lanes].to_vec());
+        }
         let Some((argument, offset)) = self.store_place() else {
             return;
         };
@@ -386,12 +409,7 @@ impl Step<'_> {
                     self.text(offset, 16);
                 }
                 self.before_check(true);
-                if lane != Lane::Output {
-                    self.fault(
-                        Rule::Stores,
-                        format!("{lane} is stored where only finished blocks may go"),
-                    );
-                }
+                self.finished(lane);
             } else {
                 self.store(argument, offset, 16, How::Plain, lane.to_string(), |rule| {
                     rule.value == lane

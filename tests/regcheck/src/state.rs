@@ -21,6 +21,19 @@ pub enum General {
     },
     /// The bytes of text that are left.
     Length,
+    /// A pointer to text, counted from where [`General::Length`] ends: from the tail, if there is one.
+    Rest {
+        /// Which argument.
+        argument: usize,
+        /// Bytes from there.
+        offset: i64,
+    },
+    /// 16 and the bytes behind the last whole block of the text, which are the tail.
+    Tail,
+    /// The same, or zero if there is no tail.
+    MaybeTail,
+    /// The bytes behind the last whole block.
+    TailPart,
     /// The bytes of text that are left, less this number: perhaps below zero.
     LengthLess(u64),
     /// A copy of [`General::Length`], or what was made of it; gone when the length changes.
@@ -41,6 +54,12 @@ pub enum General {
 pub enum OfLength {
     /// The length.
     Copy,
+    /// What it is more than a multiple of 16.
+    Residue,
+    /// The same, which is not zero.
+    Part,
+    /// That and 16: the tail.
+    Tail,
     /// Its quadwords.
     Quadwords,
     /// The bit behind those of its quadwords, which are less than 64.
@@ -68,8 +87,11 @@ impl General {
     }
 
     fn join(self, other: Self) -> Self {
+        use General::{MaybeTail, Number, Tail};
         if self == other {
             self
+        } else if let (Tail | MaybeTail | Number(0), Tail | MaybeTail | Number(0)) = (self, other) {
+            MaybeTail
         } else if self.is_secret() || other.is_secret() {
             General::Secret
         } else {
@@ -87,6 +109,10 @@ pub enum Flags {
     LengthAgainst(u64),
     /// They come from subtracting from the length.
     LengthLeft,
+    /// ZF says whether the length is a multiple of 16.
+    Residue,
+    /// ZF says whether there is no tail, by this general register.
+    Tail(usize),
     /// ZF says whether the check value is the expected one.
     Check,
     /// They come from a secret.
@@ -124,6 +150,10 @@ pub struct State {
     pub left: u64,
     /// At most this many bytes of text are left.
     pub most: u64,
+    /// What is left is a multiple of 16 bytes, without the tail.
+    pub aligned: bool,
+    /// There is a tail behind what is left.
+    pub tail: bool,
     /// The check value has matched.
     pub checked: bool,
     /// Some debug register has been written.
@@ -156,11 +186,20 @@ impl State {
         self.flags = self.flags.join(other.flags);
         self.left = self.left.min(other.left);
         self.most = self.most.max(other.most);
+        self.aligned &= other.aligned;
+        self.tail &= other.tail;
         self.checked &= other.checked;
         self.registers_written |= other.registers_written;
         self.written |= other.written;
         self.effects &= other.effects;
         *self != before
+    }
+
+    /// Changes what is known of each general register.
+    pub fn each_general(&mut self, f: impl Fn(General) -> General) {
+        for value in &mut self.general {
+            *value = f(*value);
+        }
     }
 
     /// How many registers hold secrets.

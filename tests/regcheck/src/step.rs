@@ -155,7 +155,7 @@ impl<'a> Step<'a> {
             .any(|m| !matches!(m.access(), OpAccess::Read | OpAccess::NoMemAccess));
         let known = matches!(
             op(self.instruction.mnemonic()),
-            Some(Op::Move | Op::Xor | Op::VectorMove | Op::Quadword | Op::Flush)
+            Some(Op::Move | Op::Xor | Op::VectorMove | Op::Quadword | Op::Part | Op::Flush)
         );
         if writes && !known {
             self.fault(
@@ -196,6 +196,7 @@ impl<'a> Step<'a> {
             Op::SetBit => self.set_bit(),
             Op::MoveMask => self.move_mask(),
             Op::Xor => self.xor(),
+            Op::And => self.and(),
             Op::Combine => {
                 let value = self.mixed_operands();
                 self.write_general(0, value);
@@ -244,6 +245,10 @@ impl<'a> Step<'a> {
                 // What was a pointer or a length of 64 bits is none of 32.
                 let value = match value {
                     General::Pointer { .. }
+                    | General::Rest { .. }
+                    | General::Tail
+                    | General::MaybeTail
+                    | General::TailPart
                     | General::Length
                     | General::LengthLess(_)
                     | General::OfLength(_)

@@ -33,6 +33,8 @@ pub enum Op {
     Subtract,
     /// Destination ^= source; zero if they are the same register.
     Xor,
+    /// Destination &= source.
+    And,
     /// Destination := something of all operands.
     Combine,
     /// Flags := difference of both.
@@ -41,6 +43,14 @@ pub enum Op {
     Test,
     /// Vector := source, lane by lane, also from and to memory.
     VectorMove,
+    /// A part of a vector, from its lowest byte, from or to memory.
+    Part,
+    /// Both, added as bytes.
+    VectorByteAdd,
+    /// The first of both, its bytes chosen by the second.
+    VectorShuffle,
+    /// Bytes of two, by the sign bits of a third.
+    VectorChoose,
     /// A quadword between a general register (or memory) and a vector's low half.
     Quadword,
     /// Vector's quadword := general register.
@@ -116,7 +126,8 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Add => Op::Add,
         M::Sub => Op::Subtract,
         M::Xor => Op::Xor,
-        M::And | M::Or | M::Shl | M::Shld | M::Shrd => Op::Combine,
+        M::Or | M::Shl | M::Shld | M::Shrd => Op::Combine,
+        M::And => Op::And,
         M::Dec => Op::Decrement,
         M::Shr => Op::ShiftRight,
         M::Bts => Op::SetBit,
@@ -133,7 +144,13 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Pxor | M::Vpxor | M::Vpxord | M::Vpxorq => Op::VectorXor,
         M::Pand | M::Vpand | M::Vpandd | M::Vpandq => Op::VectorAnd,
         M::Paddq | M::Vpaddq => Op::VectorAdd,
-        M::Shufps | M::Vshufps | M::Pshufb | M::Vpshufb => Op::VectorMix,
+        M::Shufps | M::Vshufps | M::Psubb | M::Vpsubb => Op::VectorMix,
+        M::Vpandn | M::Vpandnq => Op::VectorMix,
+        M::Paddb | M::Vpaddb => Op::VectorByteAdd,
+        M::Pshufb | M::Vpshufb => Op::VectorShuffle,
+        M::Pblendvb | M::Vpblendvb => Op::VectorChoose,
+        M::Movd | M::Pinsrw | M::Pinsrb | M::Pextrw | M::Pextrb => Op::Part,
+        M::Vmovd | M::Vpinsrw | M::Vpinsrb | M::Vpextrw | M::Vpextrb => Op::Part,
         M::Pshufd | M::Vpshufd | M::Psrad | M::Vpsrad => Op::VectorMoved,
         M::Psllq | M::Vpsllq | M::Vpsllvq => Op::VectorShift(Shift::QuadsLeft),
         M::Psrlq | M::Vpsrlq | M::Vpsrlvq => Op::VectorShift(Shift::QuadsRight),

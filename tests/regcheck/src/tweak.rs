@@ -93,6 +93,7 @@ impl Lane {
     pub fn shifted(self, shift: Shift) -> Self {
         match (self, shift) {
             (Lane::Zero, _) => Lane::Zero,
+            (Lane::KeyStream, Shift::LanesRight) => Lane::KeyStream,
             (Lane::Tweak | Lane::TweakSum, Shift::QuadsLeft) => piece(QUADS),
             (Lane::Tweak | Lane::TweakSum, Shift::QuadsRight) => piece(OUT_OF_QUADS),
             (Lane::Tweak | Lane::TweakSum, Shift::LanesLeft) => piece(WHOLE),

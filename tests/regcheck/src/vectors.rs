@@ -86,7 +86,30 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
             let lane = step.vector(1, 1)[0];
             step.write_general(0, word_of(lane, half));
         }
-        Op::VectorXor | Op::VectorAnd | Op::VectorAdd | Op::VectorMix => {
+        Op::Part => part_of_text(step),
+        Op::VectorChoose => {
+            // The legacy encoding takes its mask from xmm0.
+            let (a, b, mask) = if step.instruction.op_count() == 4 {
+                let [a, b, mask] = [1, 2, 3].map(|n| step.vector(n, lanes));
+                (a, b, mask)
+            } else {
+                let [a, b] = [0, 1].map(|n| step.vector(n, lanes));
+                (a, b, step.state.vectors[0])
+            };
+            let mut value = zip(a, b, Lane::chosen);
+            for (lane, mask) in value.iter_mut().zip(mask).take(lanes) {
+                if !mask.is_public() {
+                    *lane = Lane::Secret;
+                }
+            }
+            step.write_vector(0, lanes, value);
+        }
+        Op::VectorXor
+        | Op::VectorAnd
+        | Op::VectorAdd
+        | Op::VectorMix
+        | Op::VectorByteAdd
+        | Op::VectorShuffle => {
             let a = step.vector(first, lanes);
             let b = step.vector(second, lanes);
             let value = match op {
@@ -98,6 +121,8 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
                     Lane::Tweak | Lane::TweakSum => Lane::TweakDoubled,
                     a => a.mix(a),
                 }),
+                Op::VectorByteAdd => zip(a, b, Lane::bytes_added),
+                Op::VectorShuffle => zip(a, b, Lane::shuffled),
                 _ => zip(a, b, Lane::mix),
             };
             step.write_vector(0, lanes, value);
@@ -297,9 +322,12 @@ fn quadword(step: &mut Step<'_>) {
     let to_general = step.instruction.op_kind(0) == OpKind::Register
         && !step.instruction.op_register(0).is_vector_register();
     if step.operand_is_memory(0) {
-        step.fault(Rule::Stores, "a store of a part of a vector");
-        let _ = step.place();
-        return;
+        let value = step.vector(1, 1)[0];
+        return step.store_part(value);
+    }
+    if step.operand_is_memory(1) {
+        let lane = step.load_part();
+        return step.write_vector(0, 1, [lane; LANES]);
     }
     if to_general {
         let lane = step.vector(1, 1)[0];
@@ -319,8 +347,32 @@ fn quadword(step: &mut Step<'_>) {
             General::Number(0) => Lane::Zero,
             General::Word { atoms, half: 0 } => Lane::Low(atoms),
             word if word.is_secret() => Lane::Secret,
+            General::TailPart => Lane::PartLength,
             _ => Lane::Public,
         }
     };
+    step.write_vector(0, 1, [lane; LANES]);
+}
+
+/// The first bytes of a vector from or to memory, other than quadwords. Those that are put into a vector
+/// must find it zero.
+fn part_of_text(step: &mut Step<'_>) {
+    let from = match step.immediate(step.instruction.op_count() - 1) {
+        None => 1,
+        Some(0) => step.instruction.op_count() - 2,
+        Some(_) => return step.unknown("takes another part of a vector than its first bytes"),
+    };
+    if step.operand_is_memory(0) {
+        let value = step.vector(1, 1)[0];
+        return step.store_part(value);
+    }
+    if !step.operand_is_memory(from) {
+        return step.unknown("moves a part of a vector other than from or to memory");
+    }
+    let first = if from == 2 { 1 } else { 0 };
+    let put = step.immediate(step.instruction.op_count() - 1).is_some();
+    let zero = !put || step.vector(first, 1)[0] == Lane::Zero;
+    let lane = step.load_part();
+    let lane = if zero { lane } else { Lane::Secret };
     step.write_vector(0, 1, [lane; LANES]);
 }

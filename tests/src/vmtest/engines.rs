@@ -7,9 +7,10 @@ use anyhow::{ensure, Result};
 use super::guest::Guest;
 use super::Skip;
 
-/// Loads the module with the engine of this name, if the VM's CPU can run it; a refusal must say what
-/// the CPU lacks.
-fn runs_when_asked_for(guest: &mut Guest, name: &str) -> Result<()> {
+/// Loads the module with the engine of this name.
+///
+/// [`Skip`] if the VM's CPU cannot run it; the refusal must say what the CPU lacks.
+pub(super) fn insert_engine(guest: &mut Guest, name: &str) -> Result<()> {
     let output = guest.vm.run(&format!("modprobe tresor engine={name}"))?;
     let log = guest.log()?;
     if !output.success() {
@@ -33,6 +34,11 @@ fn runs_when_asked_for(guest: &mut Guest, name: &str) -> Result<()> {
     );
     let engine = guest.status()?.engine;
     ensure!(engine == name, "the status names {engine}");
+    Ok(())
+}
+
+fn runs_when_asked_for(guest: &mut Guest, name: &str) -> Result<()> {
+    insert_engine(guest, name)?;
     guest.remove()
 }
 

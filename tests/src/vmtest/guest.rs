@@ -46,6 +46,8 @@ pub struct Guest {
     provokes: bool,
     /// Whether the machine is of no further use.
     spent: bool,
+    /// What the test has to say of what it did.
+    remark: String,
 }
 
 impl Guest {
@@ -60,6 +62,7 @@ impl Guest {
             log: String::new(),
             provokes: false,
             spent: false,
+            remark: String::new(),
         };
         // The kernel's own boot is not what is tested here.
         guest.vm.check("dmesg -c >/dev/null")?;
@@ -69,6 +72,16 @@ impl Guest {
     /// Says that this test makes the kernel complain, and checks for that itself.
     pub fn provokes_complaints(&mut self) {
         self.provokes = true;
+    }
+
+    /// Has the summary say this of the test, if it passes.
+    pub fn remark(&mut self, text: &str) {
+        text.clone_into(&mut self.remark);
+    }
+
+    /// What [`Guest::remark`] was last told, once.
+    pub fn take_remark(&mut self) -> String {
+        std::mem::take(&mut self.remark)
     }
 
     /// Says that the machine cannot be used after this test.
@@ -235,6 +248,14 @@ impl Guest {
     /// If one of them fails, or a CPU stays without the key.
     pub fn insert_and_load(&mut self) -> Result<Key> {
         self.insert()?;
+        self.load_new()
+    }
+
+    /// A new key in the module.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or a CPU stays without it.
+    pub fn load_new(&mut self) -> Result<Key> {
         let key = Key::random()?;
         self.load(&key)?;
         let status = self.status()?;

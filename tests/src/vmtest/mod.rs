@@ -16,12 +16,14 @@ mod debuggers;
 pub mod disks;
 mod endings;
 mod engines;
+mod essiv;
 mod formats;
 mod harness;
 pub(crate) mod hotplug;
 mod load_path;
 pub(crate) mod logs;
 mod losses;
+mod modes;
 mod nmi_windows;
 mod nmis;
 mod open_volumes;
@@ -159,9 +161,49 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![
             volumes::what_reaches_the_disk_is_aes_xts_under_the_derived_key,
             volumes::plain_mode_of_cryptsetup_works,
-            volumes::memory_cut_in_any_way_gives_the_same_ciphertext,
+            essiv::what_reaches_the_disk_with_essiv_is_aes_cbc_under_the_derived_keys,
+            essiv::a_luks2_volume_with_essiv_works,
             volumes::a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours,
         ],
+    },
+    Scenario {
+        name: "modes",
+        machine: |usual| usual,
+        tests: tests![
+            modes::xts_by_aesni_is_xts_by_rustcrypto,
+            modes::xts_by_aesni_avx_is_xts_by_rustcrypto,
+            modes::xts_by_vaes_avx2_is_xts_by_rustcrypto,
+            modes::xts_by_vaes_avx512_is_xts_by_rustcrypto,
+            modes::cbc_by_aesni_is_cbc_by_rustcrypto,
+            modes::cbc_by_aesni_avx_is_cbc_by_rustcrypto,
+            modes::cbc_by_vaes_avx2_is_cbc_by_rustcrypto,
+            modes::cbc_by_vaes_avx512_is_cbc_by_rustcrypto,
+            modes::ctr_by_aesni_is_ctr_by_rustcrypto,
+            modes::ctr_by_aesni_avx_is_ctr_by_rustcrypto,
+            modes::ctr_by_vaes_avx2_is_ctr_by_rustcrypto,
+            modes::ctr_by_vaes_avx512_is_ctr_by_rustcrypto,
+            modes::ecb_by_aesni_is_ecb_by_rustcrypto,
+            modes::ecb_by_aesni_avx_is_ecb_by_rustcrypto,
+            modes::ecb_by_vaes_avx2_is_ecb_by_rustcrypto,
+            modes::ecb_by_vaes_avx512_is_ecb_by_rustcrypto,
+            modes::essiv_by_aesni_is_essiv_by_rustcrypto,
+            modes::essiv_by_aesni_avx_is_essiv_by_rustcrypto,
+            modes::essiv_by_vaes_avx2_is_essiv_by_rustcrypto,
+            modes::essiv_by_vaes_avx512_is_essiv_by_rustcrypto,
+            modes::blobs_of_lengths_that_a_mode_has_not_are_refused,
+            modes::requests_of_lengths_that_a_mode_has_not_are_refused,
+            modes::if_one_algorithm_cannot_be_registered_none_is,
+        ],
+    },
+    Scenario {
+        name: "no-vaes",
+        machine: |usual| usual.cpu("max,-vaes"),
+        tests: tests![modes::a_cpu_without_vaes_gets_aesni_avx],
+    },
+    Scenario {
+        name: "no-avx",
+        machine: |usual| usual.cpu("max,-avx"),
+        tests: tests![modes::a_cpu_without_avx_gets_aesni],
     },
     Scenario {
         name: "nmi-windows",

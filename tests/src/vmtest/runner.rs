@@ -72,9 +72,10 @@ pub fn run(options: &Options) -> Result<Counts> {
             let result = session.run(test, options.all);
             let took = start.elapsed().as_secs_f64();
             match result {
-                Ok(()) => {
+                Ok(remark) => {
                     counts.passed += 1;
-                    println!("ok {} ({took:.1} s)", test.name());
+                    let colon = if remark.is_empty() { "" } else { ": " };
+                    println!("ok {} ({took:.1} s){colon}{remark}", test.name());
                 }
                 Err(error) => match error.downcast_ref::<Skip>() {
                     Some(skip) => {
@@ -125,7 +126,8 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn run(&mut self, test: &Test, all: bool) -> Result<()> {
+    /// Runs a test; what it has to say of itself.
+    fn run(&mut self, test: &Test, all: bool) -> Result<String> {
         let mut guest = match self.guest.take() {
             Some(guest) => guest,
             None => self.boot(all).context("the VM does not come up")?,
@@ -133,6 +135,7 @@ impl Session<'_> {
         // A test that panics is a failed one; the VM goes with it.
         let run = panic::AssertUnwindSafe(|| (test.run)(&mut guest));
         let result = panic::catch_unwind(run).unwrap_or_else(|_| bail!("the test panicked"));
+        let remark = guest.take_remark();
         let skipped = result.as_ref().is_err_and(|error| error.is::<Skip>());
         if result.is_ok() || skipped {
             guest.finish()?;
@@ -140,7 +143,7 @@ impl Session<'_> {
                 self.guest = Some(guest);
             }
         }
-        result
+        result.map(|()| remark)
     }
 
     fn boot(&self, all: bool) -> Result<Guest> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Volumes as users have them: the data on the disk is AES-XTS, and nothing of its keys is in RAM.
+//! `essiv.rs` has those with ESSIV.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -19,10 +20,10 @@ use crate::reference::Volume;
 
 /// Bytes of each disk of the scenario: a LUKS2 header takes 16 MiB.
 const DISK: u64 = 24 << 20;
-const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+pub(super) const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 const STOCK_UUID: &str = "76543210-89ab-cdef-0123-456789abcdef";
 
-fn image(name: &str) -> PathBuf {
+pub(super) fn image(name: &str) -> PathBuf {
     target_dir()
         .join("vm/test-volumes")
         .join(format!("{name}.img"))
@@ -40,7 +41,7 @@ pub(super) fn machine(usual: VmConfig) -> VmConfig {
 }
 
 /// What lies on a disk of the scenario after the guest has written it back.
-fn on_disk(guest: &mut Guest, name: &str, offset: u64) -> Result<Vec<u8>> {
+pub(super) fn on_disk(guest: &mut Guest, name: &str, offset: u64) -> Result<Vec<u8>> {
     guest
         .vm
         .check(&format!("sync; blockdev --flushbufs /dev/disk/{name}"))?;
@@ -52,18 +53,31 @@ fn on_disk(guest: &mut Guest, name: &str, offset: u64) -> Result<Vec<u8>> {
 }
 
 /// Fails unless the ciphertext is the pattern under this key.
-fn ensure_is_xts(mut bytes: Vec<u8>, key: &[u8], sector_size: usize, seed: u64) -> Result<()> {
+fn ensure_is_xts(bytes: Vec<u8>, key: &[u8], sector_size: usize, seed: u64) -> Result<()> {
+    let volume = Volume::new(key)?;
+    ensure_decrypts(bytes, seed, |bytes| {
+        volume.decrypt(bytes, 0, sector_size);
+        Ok(())
+    })
+}
+
+/// Fails unless this makes the pattern of the ciphertext.
+pub(super) fn ensure_decrypts(
+    mut bytes: Vec<u8>,
+    seed: u64,
+    decrypt: impl FnOnce(&mut [u8]) -> Result<()>,
+) -> Result<()> {
     let mut wanted = vec![0; bytes.len()];
     pattern(seed, 0, &mut wanted);
     ensure!(bytes != wanted, "the plaintext is on the disk");
-    Volume::new(key)?.decrypt(&mut bytes, 0, sector_size);
+    decrypt(&mut bytes)?;
     let at = bytes
         .chunks(512)
         .zip(wanted.chunks(512))
         .position(|(is, was)| is != was);
     ensure!(
         at.is_none(),
-        "sector {at:?} on the disk is not AES-XTS under the key of F"
+        "sector {at:?} on the disk is not encrypted under the key of F"
     );
     Ok(())
 }
@@ -139,49 +153,17 @@ pub(super) fn plain_mode_of_cryptsetup_works(guest: &mut Guest) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn memory_cut_in_any_way_gives_the_same_ciphertext(guest: &mut Guest) -> Result<()> {
-    guest.vm.check("modprobe tresor_test")?;
-    let key = guest.insert_and_load()?;
-    // Constants of tests/kmod/tresor_test.c.
-    let (blob, iv) = ([0x6b; 64], [0x42; 16]);
-    let Volume::Xts256(reference) = Volume::new(&key.master.xts_key(&blob)?)? else {
-        anyhow::bail!("64 bytes are no AES-256 key");
-    };
-    for len in [16, 512, 4096, 4112, 8192, 20480] {
-        guest
-            .vm
-            .check(&format!("echo scatter {len} >/proc/tresor_test"))?;
-        let mut wanted: Vec<u8> = (0..len).map(|i: u32| (i ^ (i >> 8)) as u8).collect();
-        reference.encrypt_sector(&mut wanted, iv);
-        let is = guest.vm.read_file("/proc/tresor_test")?;
-        ensure!(
-            is == wanted,
-            "{len} bytes in one request are not AES-XTS under the key of F"
-        );
-    }
-    for (len, wanted) in [(0, "Invalid"), (15, "Invalid"), (4097, "Invalid")] {
-        let output = guest
-            .vm
-            .run(&format!("echo scatter {len} | cat >/proc/tresor_test"))?;
-        ensure!(
-            output.text().contains(wanted),
-            "{len} bytes: {}",
-            output.text()
-        );
-    }
-    Ok(())
-}
-
-/// Makes a LUKS2 volume with this passphrase and cipher on the disk of this name, and opens it.
-fn luks(
+/// Makes a LUKS2 volume with this passphrase, cipher and size of the blob on the disk of this name, and
+/// opens it; its blob.
+pub(super) fn luks(
     guest: &mut Guest,
     name: &str,
     uuid: &str,
-    cipher: &str,
+    (cipher, bits): (&str, usize),
     passphrase: &[u8],
 ) -> Result<Vec<u8>> {
     let format = format!(
-        "cryptsetup luksFormat --batch-mode --type luks2 --cipher {cipher} --key-size 512 \
+        "cryptsetup luksFormat --batch-mode --type luks2 --cipher {cipher} --key-size {bits} \
          --uuid {uuid} --hash sha256 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --key-file - \
          /dev/disk/{name}"
     );
@@ -207,14 +189,14 @@ pub(super) fn a_dump_holds_the_keys_of_a_stock_volume_and_none_of_ours(
         guest,
         "tresor",
         UUID,
-        "tresor-xts-plain64",
+        ("tresor-xts-plain64", 512),
         &key.master.slot_key(UUID),
     )?;
     let control = luks(
         guest,
         "stock",
         STOCK_UUID,
-        "aes-xts-plain64",
+        ("aes-xts-plain64", 512),
         &random::<32>()?,
     )?;
     for (name, seed) in [("tresor", 11), ("stock", 12)] {

@@ -2,10 +2,12 @@
 //
 // A group: eight blocks in xmm0-xmm7 on their way through AES, with the schedule of K1 beside them.
 //
-// For each <size> (128, 256) and <dir> (enc, dec):
-//	PREPARE_<size>_<dir>	once a call. xmm8 := xmm8 encrypted under K2; computes from K1 the round
+// For each <size> (128, 256; 192 in schedule192.S) and <dir> (enc, dec):
+//	PREPARE_<size>_<dir>	once a call of XTS. xmm8 := xmm8 encrypted under K2; computes from K1 the round
 //				keys that are kept. K1 and K2 are where DERIVE_<size> puts them. Clobbers
 //				xmm1-xmm3, xmm13-xmm15.
+//	KEEP_<size>_<dir>	the same without xmm8 and K2, in modes other than XTS. Clobbers xmm11,
+//				xmm13, xmm14.
 //	BEGIN_<size>_<dir>	prepares what the next two need. Clobbers xmm13.
 //	FIRST_ROUNDS_<size>_<dir> x
 //				the rounds after the first round key, as far as kept keys go, on one
@@ -13,21 +15,31 @@
 //	GROUP_<size>_<dir>	the rounds up to the one before the last, on all blocks. Leaves the last
 //				round key in xmm15.
 //	LAST_ROUND_<dir> key, x	the last round of one block.
-// All preserve xmm8, xmm9 (the first round key that blocks meet) and xmm12 and the kept keys. From
+// All preserve xmm8, xmm9 (the first round key that blocks meet) and the kept keys, and those that XTS
+// uses xmm12, which from BEGIN_ to GROUP_ is 192's. From
 // BEGIN_ to GROUP_ xmm11 and xmm14 are theirs, xmm13 is free; after GROUP_ only xmm15 matters.
 //
 // Within GROUP_ a round key is computed one round ahead, before the rounds that wait for the one
 // before it: the CPU takes the oldest of what is ready, and the chain of keys must not wait.
 
+.set	LONE, 0			// 1 where xmm0 is alone
+
 .macro	ROUND		op, key
+.if LONE
+	EACH		\op, \key, 0
+.else
 	EACH		\op, \key, 0, 1, 2, 3, 4, 5, 6, 7
+.endif
 .endm
 
 // Keeps k_0..k_2 in xmm9-xmm11.
-.macro	PREPARE_256_enc
-	ENCRYPT256	1, 2, 3, 8
+.macro	KEEP_256_enc
 	movdqa		%xmm9, %xmm13
 	NEXT256_EVEN	13, 10, 11, 1
+.endm
+.macro	PREPARE_256_enc
+	ENCRYPT256	1, 2, 3, 8
+	KEEP_256_enc
 .endm
 
 // xmm14 := k_3.
@@ -73,6 +85,10 @@
 	ENCRYPT256_LAST256 1, 2, 3, 8, 9, 10, 11
 	movdqa		%xmm11, %xmm9
 .endm
+.macro	KEEP_256_dec
+	ENCRYPT256	9, 10, 11
+	movdqa		%xmm11, %xmm9
+.endm
 
 // Middle round keys of decryption pass InvMixColumns first (FIPS 197 section 5.3.5).
 .macro	MIDDLE_ROUND	key, t
@@ -112,10 +128,13 @@
 .endm
 
 // Keeps k_0..k_2 in xmm9-xmm11.
-.macro	PREPARE_128_enc
-	ENCRYPT128	1, 2, 3, 8
+.macro	KEEP_128_enc
 	NEXT128		9, 10, 13, 1
 	NEXT128		10, 11, 13, 2
+.endm
+.macro	PREPARE_128_enc
+	ENCRYPT128	1, 2, 3, 8
+	KEEP_128_enc
 .endm
 
 // xmm14 := k_3.
@@ -148,6 +167,10 @@
 // Keeps k_10 in xmm9, InvMixColumns of k_9 in xmm10, k_9 itself in xmm11.
 .macro	PREPARE_128_dec
 	ENCRYPT128_LAST128 1, 2, 3, 8, 9, 11, 13
+	aesimc		%xmm11, %xmm10
+.endm
+.macro	KEEP_128_dec
+	LAST128		9, 11, 13
 	aesimc		%xmm11, %xmm10
 .endm
 

@@ -85,7 +85,9 @@
 // \op with register \key on each of \blocks.
 .macro	EACH		op, key, blocks:vararg
 .irp b, \blocks
+.ifnb \b
 	\op		%xmm\key, %xmm\b
+.endif
 .endr
 .endm
 
@@ -127,7 +129,8 @@
 	pxor		%xmm\t, %xmm\n
 .endm
 
-// Encrypts \blocks with AES-256 under k_0 = \a, k_1 = \b. Clobbers \a, \b, \t.
+// Encrypts \blocks, if any, with AES-256 under k_0 = \a, k_1 = \b. Leaves k_13 in \b, k_14 in \t;
+// clobbers \a.
 .macro	ENCRYPT256	a, b, t, blocks:vararg
 	EACH		pxor, \a, \blocks
 	EACH		aesenc, \b, \blocks

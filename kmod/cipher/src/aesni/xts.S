@@ -1,67 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// XTS-AES (IEEE 1619-2007) under keys that exist for one call, in vector registers.
+// XTS-AES (IEEE 1619-2018) under keys that exist for one call, in vector registers.
 //
-// CPUs: every one with AES-NI (which implies SSSE3 and SSE4.1): 128-bit vectors, xmm0-xmm15, legacy
-// encoding, no AVX, no PCLMULQDQ. The kernel's own aes-xts-avx code, which this is measured against,
-// wants AVX. Wider variants (VAES) are not in this file.
+// Covered: XTS-AES-128 and XTS-AES-256, both directions, lengths from 16 bytes, ciphertext stealing, any
+// alignment, in place or not. Not covered: overlapping buffers. The kernel's own aes-xts-avx code, which
+// this is measured against, wants AVX.
 //
-// Covered: XTS-AES-128 and XTS-AES-256, both directions, whole blocks, any alignment, in place or
-// not. Not covered: ciphertext stealing, so the length is a multiple of 16; overlapping buffers.
-//
-// What a call does: read the shares, join them to M, encrypt under M the check input and the inputs
-// of the volume key in one pass, compare the check value, encrypt the IV under K2, multiply by the
-// power of x that the section starts at, then the data under K1, eight blocks at a time; wipe.
-// The schedule of K1 runs once a group (groups.S): 16 registers hold eight blocks or the round keys,
-// not both. Likewise the eight tweaks of a group do not fit beside the eight blocks, and must not go
-// to memory. They are computed twice, before the first round and after the last.
+// The IV is encrypted under K2 and multiplied by the power of x that the section starts at, then the
+// data goes through under K1, eight blocks at a time. The schedule of K1 runs once a group (groups.S):
+// 16 registers hold eight blocks or the round keys, not both. Likewise the eight tweaks of a group do not
+// fit beside the eight blocks, and must not go to memory. They are computed twice, before the first round
+// and after the last.
 //
 // Speed: what limits a group is the number of vector instructions, AES rounds among them; the latency
 // of the schedule hides behind the rounds. So what can be done by a cheap instruction is, and a group
 // is handed over to the next one block by block, rounds mixed with tweaks.
 //
-// Memory: loads of the share, of public arguments and of data; stores of output blocks only. No
-// stack. No branch and no address depends on anything but arguments and on whether the check value
-// matched.
-//
-// Registers
-//	%rdi	share line; %rsi the key's public inputs and check value (struct XtsKey); %rdx the IV
-//		and the power of x (struct Start); %rcx destination; %r8 source; %r9 length left
-//	%r10	scratch, public
-//	%rax	the share's words, in windows only (frame.S); then the result
-//	%r11	the NMI's flag in windows, later scratch, public
+// Registers, besides those of request.S
+//	%rsi	length of the tail: 0, or, if the text is no multiple of 16 bytes, 16 and the bytes of
+//		its last block, which are kept from the groups
 //	xmm0-xmm7	secret: blocks in flight; before that the check value and K2
 //	xmm8		secret: tweak of the next block to be stored
 //	xmm9-xmm11	secret: K1, then round keys kept from group to group (in xmm11, decryption with
 //			AES-256 has no room to keep one)
 //	xmm12		secret: tweak of the next block to be loaded
 //	xmm13-xmm15	secret: schedule in progress; M at the beginning
-// All sixteen are wiped by WIPE in LEAVE, which is the only way out.
 
-.set	SHARE,		%rdi
-.set	KEY,		%rsi
-.set	START,		%rdx
-.set	DST,		%rcx
-.set	SRC,		%r8
-.set	LEN,		%r9
+.set	TAIL,		%rsi	// KEY, which is not needed any more
 .set	POWER_LO,	%r10
 .set	POWER_HI,	%r11
 
-// struct XtsKey
-.set	KEY_INPUTS,	0	// of K1, then K2: 16 bytes for each 16 bytes of key
-.set	KEY_CHECK,	64
-
-// struct Start
-.set	START_IV,	0
-.set	START_POWER,	16
-
 .pushsection .rodata.tresor_aesni, "a", @progbits
 	.balign		16
-.Lcheck_input:			// F('k', 0, 0, 0, ""): CHECK_INPUT in derive.rs
-	.byte		0x54, 0x26, 0xcc, 0x8e, 0xb5, 0xc5, 0x9e, 0xda
-	.byte		0x79, 0x38, 0xd6, 0x85, 0x11, 0xe7, 0xee, 0xf9
 .Lgf128_poly:			// x^128 = x^7 + x^2 + x + 1; and the carry between the halves
 	.quad		0x87, 1
+.Lfrom_0:			// i, in byte i
+	.byte		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+.Lfrom_minus_16:		// i - 16
+	.byte		-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1
+.L16_each:
+	.quad		0x1010101010101010, 0x1010101010101010
 .popsection
 
 // \x := \x times x in GF(2^128), IEEE 1619 section 5.2. Clobbers \t.
@@ -71,22 +49,6 @@
 	psrad		$31, %xmm\t
 	pand		.Lgf128_poly(%rip), %xmm\t
 	pxor		%xmm\t, %xmm\x
-.endm
-
-// %xmm\lo, %xmm\hi := M, from DR0-DR3 and the share. Zeroes %rax, clobbers %r11.
-.macro	LOAD_M		lo, hi
-	LOAD_DR		\lo, \hi
-	pxor		0(SHARE), %xmm\lo
-	pxor		16(SHARE), %xmm\hi
-.endm
-
-// Goes to \wrong unless %xmm\x, the check value under the registers' M, is that at \expected.
-// Clobbers %xmm\x and %xmm\t.
-.macro	COMPARE_CHECK	x, t, expected, wrong
-	movdqu		\expected, %xmm\t
-	pxor		%xmm\t, %xmm\x
-	ptest		%xmm\x, %xmm\x
-	jnz		\wrong
 .endm
 
 // xmm8 := xmm8 times the power of x at START: shift and add, over the bits of the power, which is
@@ -109,28 +71,6 @@
 	jmp		.Lbit\@
 .Lproduct\@:
 	movdqa		%xmm3, %xmm8
-.endm
-
-// xmm9, xmm10 := K1, xmm1, xmm2 := K2 of XTS-AES-256; goes to \wrong if the check value differs.
-.macro	DERIVE_256	wrong
-	LOAD_M		13, 14
-	movdqa		.Lcheck_input(%rip), %xmm0
-	movdqu		KEY_INPUTS(KEY), %xmm9
-	movdqu		KEY_INPUTS+16(KEY), %xmm10
-	movdqu		KEY_INPUTS+32(KEY), %xmm1
-	movdqu		KEY_INPUTS+48(KEY), %xmm2
-	ENCRYPT256	13, 14, 15, 0, 9, 10, 1, 2
-	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \wrong
-.endm
-
-// xmm9 := K1, xmm1 := K2 of XTS-AES-128; goes to \wrong if the check value differs.
-.macro	DERIVE_128	wrong
-	LOAD_M		13, 14
-	movdqa		.Lcheck_input(%rip), %xmm0
-	movdqu		KEY_INPUTS(KEY), %xmm9
-	movdqu		KEY_INPUTS+16(KEY), %xmm1
-	ENCRYPT256	13, 14, 15, 0, 9, 1
-	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \wrong
 .endm
 
 // One step of the change from group to group, for up to four blocks at different points of it: the
@@ -156,17 +96,24 @@
 .endif
 .endm
 
-// The data, under K1 and K2 where DERIVE_ puts them. \size is 128 or 256, \dir enc or dec; LEN is at
+// The data, under K1 and K2 where DERIVE puts them. \size is 128 or 256, \dir enc or dec; LEN is at
 // least 16. Falls through when done.
 //
 // xmm8 runs over the tweaks that blocks are masked with after the last round, xmm12 over those of
 // the blocks that are loaded: eight blocks ahead. While whole groups follow each other, a block's
 // register takes its successor right after the store, so that the two chains of tweaks and the ends
 // and beginnings of groups all run side by side.
-.macro	DATA		size, dir
+.macro	XTS_DATA	size, dir
 	movdqu		START_IV(START), %xmm8
 	PREPARE_\size\()_\dir
 	TIMES_POWER
+// Of a text that is no multiple of 16 bytes the tail goes another way.
+	mov		LEN, TAIL
+	and		$15, TAIL
+	jz		.Lstart\@
+	add		$16, TAIL
+	sub		TAIL, LEN
+	jz		.Ldata_done\@
 .Lstart\@:
 	cmp		$128, LEN
 	jb		.Lload_some\@
@@ -209,12 +156,12 @@
 // Of this group and what follows at least one is short. The next group, if any, starts anew.
 .irp i, 0,1,2,3,4,5,6,7
 	LAST_ROUND_\dir 15, \i
-	pxor		%xmm8, %xmm\i
-	TIMES_X		8, 13
 .endr
 	cmp		$128, LEN
 	jb		.Lstore_some\@
 .irp i, 0,1,2,3,4,5,6,7
+	pxor		%xmm8, %xmm\i
+	TIMES_X		8, 13
 	movdqu		%xmm\i, 16*\i(DST)
 .endr
 	add		$128, SRC
@@ -236,41 +183,82 @@
 .endr
 	jmp		.Lloaded\@
 
+// Leaves in xmm8 the tweak of the block behind the last one.
 .Lstore_some\@:
-	movdqu		%xmm0, (DST)
-.irp i, 1,2,3,4,5,6
+.irp i, 0,1,2,3,4,5,6
+.if \i
 	cmp		$16*\i+16, LEN
 	jb		.Ldata_done\@
+.endif
+	pxor		%xmm8, %xmm\i
+	TIMES_X		8, 13
 	movdqu		%xmm\i, 16*\i(DST)
 .endr
 .Ldata_done\@:
+	test		TAIL, TAIL
+	jz		.Lall_done\@
+	STEAL		\size, \dir
+.Lall_done\@:
 .endm
 
-// The way out of whatever can fail: wipes, and returns 0, or 1 if entered at \wrong.
-.macro	LEAVE	wrong
-	WIPE
-	xor		%eax, %eax
-	RETURN
-\wrong:
-	WIPE
-	mov		$1, %eax
-	RETURN
+// One block, xmm0, alone, from tweak to tweak. Clobbers xmm11, xmm13-xmm15.
+.macro	LONE_BLOCK	size, dir, tweak
+	BEGIN_\size\()_\dir
+	pxor		%xmm\tweak, %xmm0
+	pxor		%xmm9, %xmm0
+	FIRST_ROUNDS_\size\()_\dir 0
+.set	LONE, 1
+	GROUP_\size\()_\dir
+.set	LONE, 0
+	LAST_ROUND_\dir 15, 0
+	pxor		%xmm\tweak, %xmm0
 .endm
 
-// u32 tresor_aesni_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
-//				    const struct start *start, u8 *dst, const u8 *src, u64 len);
+// Ciphertext stealing (IEEE 1619-2018 sections 5.3.2 and 5.4.2): the last whole block and the b bytes
+// behind it, for TAIL = 16 + b, LEN bytes from SRC and DST; xmm8 is the whole block's tweak.
 //
-// Returns 0, or 1 without having written anything if the registers hold no M with the key's check
-// value. \len is a multiple of 16 and not 0.
-.macro	XTS		size, dir
-	ROUTINE		tresor_aesni_xts\size\()_\dir
-	DERIVE_\size	.Lnot_held_\size\()_\dir
-	DATA		\size, \dir
-	LEAVE	.Lnot_held_\size\()_\dir
-	END_ROUTINE	tresor_aesni_xts\size\()_\dir
+// The first b bytes of what the whole block becomes are output, and go to the end. The others, which
+// are stolen, never leave the registers: behind the text's last b bytes they make the block that is
+// worked on next, and is output in the whole one's place. Decryption uses the tweaks in turn.
+//
+// The last 16 bytes of the text overlap the whole block: all text is loaded before any store. Their store
+// writes zeros in front of the b bytes, in the place of the block that is stored after it.
+.macro	STEAL		size, dir
+	add		LEN, SRC
+	add		LEN, DST
+	movdqu		(SRC), %xmm0
+	movdqu		-16(SRC, TAIL), %xmm1
+	movdqa		%xmm8, %xmm12
+.ifc \dir,enc
+	TIMES_X		12, 13
+.else
+	TIMES_X		8, 13
+.endif
+	LONE_BLOCK	\size, \dir, 8
+// From here b alone.
+	sub		$16, TAIL
+	movq		TAIL, %xmm3
+	pxor		%xmm2, %xmm2
+	pshufb		%xmm2, %xmm3
+	movdqa		.Lfrom_0(%rip), %xmm2
+	psubb		%xmm3, %xmm2		// i - b
+	paddb		.Lfrom_minus_16(%rip), %xmm3	// i + b - 16
+	movdqa		%xmm0, %xmm4
+	pshufb		%xmm3, %xmm4		// its first b bytes to the end, else zero
+	movdqa		.L16_each(%rip), %xmm5
+	paddb		%xmm2, %xmm5		// i - b + 16
+	pshufb		%xmm5, %xmm1		// the text's last b bytes to the front
+	movdqa		%xmm0, %xmm3
+	movdqa		%xmm2, %xmm0
+	pblendvb	%xmm0, %xmm1, %xmm3	// those where i < b
+	movdqu		%xmm4, (DST, TAIL)
+	movdqa		%xmm3, %xmm0
+	LONE_BLOCK	\size, \dir, 12
+	movdqu		%xmm0, (DST)
 .endm
 
-	XTS		128, enc
-	XTS		128, dec
-	XTS		256, enc
-	XTS		256, dec
+.irp size, 128,256
+.irp dir, enc,dec
+	REQUEST		xts\size\()_\dir, xts, \size, XTS_DATA \size, \dir
+.endr
+.endr

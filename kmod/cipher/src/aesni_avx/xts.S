@@ -11,28 +11,15 @@
 // by side in registers of their own, a step of one, then a step of the other, and the IV is encrypted
 // on the way.
 //
-// Memory: as in aesni/xts.S. Registers: avx/packed.S; general ones as in aesni/xts.S.
+// Memory: as in aesni/request.S. Registers: avx/packed.S; general ones as in aesni/request.S.
 
 // K1 in xmm0, xmm1 and K2 in xmm2, xmm3; goes to \wrong if the check value differs.
 .macro	DERIVE_256_x	wrong
-	LOAD_M_V	x, 5, 6
-	vmovdqu		KEY_INPUTS(KEY), %xmm0
-	vmovdqu		KEY_INPUTS+16(KEY), %xmm1
-	vmovdqu		KEY_INPUTS+32(KEY), %xmm2
-	vmovdqu		KEY_INPUTS+48(KEY), %xmm3
-	vmovdqa		.Lcheck_input(%rip), %xmm4
-	ENCRYPT256_V	x, 5, 6, 7, 8, 9, 10, 0, 1, 2, 3, 4
-	COMPARE_CHECK_V	4, \wrong
+	DERIVE_OUTPUTS	\wrong, 0, 1, 2, 3
 .endm
-
 // K1 in xmm0, K2 in xmm1.
 .macro	DERIVE_128_x	wrong
-	LOAD_M_V	x, 5, 6
-	vmovdqu		KEY_INPUTS(KEY), %xmm0
-	vmovdqu		KEY_INPUTS+16(KEY), %xmm1
-	vmovdqa		.Lcheck_input(%rip), %xmm4
-	ENCRYPT256_V	x, 5, 6, 7, 8, 9, 10, 0, 1, 4
-	COMPARE_CHECK_V	4, \wrong
+	DERIVE_OUTPUTS	\wrong, 0, 1
 .endm
 
 // A step of both schedules with the round of the first tweak, xmm4. The round key of K2 comes first:
@@ -132,16 +119,16 @@
 	CRYPT_ALL	x, \size, \dir
 .endm
 
-// u32 tresor_aesni_avx_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
+// u32 tresor_aesni_avx_xts<size>_<dir>(const struct share *share, const struct volume_key *key,
 //					const struct start *start, u8 *dst, const u8 *src, u64 len);
 //
 // Returns 0, or 1 without having written anything if the registers hold no M with the key's check
-// value. \len is a multiple of 16 and not 0.
+// value. \len is 16 or more.
 .macro	XTS_x		size, dir
 	ROUTINE		tresor_aesni_avx_xts\size\()_\dir
 	DERIVE_\size\()_x .Lnot_held_x_\size\()_\dir
 	DATA_x		\size, \dir
-	LEAVE_AVX	.Lnot_held_x_\size\()_\dir
+	LEAVE_x		.Lnot_held_x_\size\()_\dir
 	END_ROUTINE	tresor_aesni_avx_xts\size\()_\dir
 .endm
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What the variants with AVX share around the data itself: M out of its two shares, the check value,
-// the volume key, the start of the tweaks, the wipe. aesni/frame.S has the windows and the routines'
-// frame, aesni/xts.S the names of the arguments' registers and of what is in memory.
+// the start of the tweaks. Volume keys are derived in single.S and wide.S. aesni/frame.S has the windows
+// and the routines' frame, aesni/request.S the names of the arguments' registers and of what is in
+// memory.
 //
 // \v is as in schedule.S: x or y.
 //
@@ -99,24 +100,4 @@
 	jmp		.Lbit\@
 .Lproduct\@:
 	vmovdqa		%xmm\p, %xmm\x
-.endm
-
-// K1 and K2 of XTS-AES-256: k_0 of both in the lanes of ymm0, k_1 in those of ymm1. Goes to \wrong if
-// the check value differs.
-.macro	DERIVE_256_y	wrong
-	LOAD_M_V	y, 3, 4
-	vmovdqu		KEY_INPUTS(KEY), %xmm0
-	vinserti128	$1, KEY_INPUTS+32(KEY), %ymm0, %ymm0
-	vmovdqu		KEY_INPUTS+16(KEY), %xmm1
-	vinserti128	$1, KEY_INPUTS+48(KEY), %ymm1, %ymm1
-	vmovdqa		.Lcheck_input(%rip), %xmm2
-	ENCRYPT256_V	y, 3, 4, 5, 6, 7, 8, 0, 1, 2
-	COMPARE_CHECK_V	2, \wrong
-.endm
-.macro	DERIVE_128_y	wrong
-	LOAD_M_V	y, 3, 4
-	vmovdqu		KEY_INPUTS(KEY), %ymm0
-	vmovdqa		.Lcheck_input(%rip), %xmm2
-	ENCRYPT256_V	y, 3, 4, 5, 6, 7, 8, 0, 2
-	COMPARE_CHECK_V	2, \wrong
 .endm

@@ -9,7 +9,7 @@
 // What a call does: as in vaes_avx512/xts.S, but there is room for the round keys only in pairs
 // (avx/packed.S), and a round begins with one lane permutation that gives its key to both lanes.
 //
-// Memory: as in aesni/xts.S. Registers: avx/packed.S; general ones as in aesni/xts.S.
+// Memory: as in aesni/request.S. Registers: avx/packed.S; general ones as in aesni/request.S.
 
 .pushsection .rodata.tresor_vaes_avx2, "a", @progbits
 	.balign		32
@@ -156,16 +156,16 @@
 	CRYPT_ALL	y, \size, \dir
 .endm
 
-// u32 tresor_vaes_avx2_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
+// u32 tresor_vaes_avx2_xts<size>_<dir>(const struct share *share, const struct volume_key *key,
 //					const struct start *start, u8 *dst, const u8 *src, u64 len);
 //
 // Returns 0, or 1 without having written anything if the registers hold no M with the key's check
-// value. \len is a multiple of 16 and not 0.
+// value. \len is 16 or more.
 .macro	XTS_y		size, dir
 	ROUTINE		tresor_vaes_avx2_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_y_\size\()_\dir
 	DATA_y		\size, \dir
-	LEAVE_AVX	.Lnot_held_y_\size\()_\dir
+	LEAVE_y		.Lnot_held_y_\size\()_\dir
 	END_ROUTINE	tresor_vaes_avx2_xts\size\()_\dir
 .endm
 

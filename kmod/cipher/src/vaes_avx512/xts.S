@@ -15,9 +15,9 @@
 // halves: a CPU that looks ahead over a few hundred instructions then finds the next half's loads and
 // tweaks in time.
 //
-// Memory: as in aesni/xts.S. Mask registers hold lengths only.
+// Memory: as in aesni/request.S. Mask registers hold lengths only.
 //
-// Registers: general ones as in aesni/xts.S. Vector registers, all secret:
+// Registers: general ones as in aesni/request.S. Vector registers, all secret:
 //	zmm0-zmm7	blocks; before that keys, states of schedules, scratch
 //	zmm8-zmm15	tweaks of the group
 //	zmm16		scratch
@@ -51,16 +51,10 @@
 	.balign		64
 .Lpoly_in_all_lanes:		// x^128 = x^7 + x^2 + x + 1
 	.quad		0x87, 0, 0x87, 0, 0x87, 0, 0x87, 0
-.Lshift_left:			// of both halves of the tweak of block 0, 1, .. of a group
-	.byte		0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7
-	.byte		8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15
-	.byte		16, 16, 17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23
-	.byte		24, 24, 25, 25, 26, 26, 27, 27, 28, 28, 29, 29, 30, 30, 31, 31
-.Lshift_right:			// 64 less that: what is shifted out
-	.byte		64, 64, 63, 63, 62, 62, 61, 61, 60, 60, 59, 59, 58, 58, 57, 57
-	.byte		56, 56, 55, 55, 54, 54, 53, 53, 52, 52, 51, 51, 50, 50, 49, 49
-	.byte		48, 48, 47, 47, 46, 46, 45, 45, 44, 44, 43, 43, 42, 42, 41, 41
-	.byte		40, 40, 39, 39, 38, 38, 37, 37, 36, 36, 35, 35, 34, 34, 33, 33
+.Lleft_8:			// shifts of both halves of the tweak of block 0, 1, .. of eight
+	.quad		0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7
+.Lright_8:			// 64 less that: what is shifted out
+	.quad		64, 64, 63, 63, 62, 62, 61, 61, 60, 60, 59, 59, 58, 58, 57, 57
 .popsection
 
 // Zeroes all vector registers, the upper parts too, and leaves the CPU in the state in which SSE code
@@ -90,66 +84,109 @@
 .endif
 .endm
 
-// A step of both schedules; then the first tweak's round with the round key before, which is kept:
-// what is older comes first, and the schedule must not wait.
-.macro	EVEN_512	dir, j, i, back
-	EVEN_256	y, 5, 3, 0, 6, \j
-	vaesenc		%ymm1, %ymm2, %ymm2
-	KEEP_512_\dir	1, \i, \back
+// A step of both schedules, into the register that the round key is used from; then the first tweak's
+// round with the round key before: what is older comes first, and the schedule must not wait. For the
+// same reason round keys are put into all lanes when all of them are there (KEEP_ALL_512), in time that
+// the first tweaks leave. \k and \p are registers of this round key and the one before for encryption,
+// \dk and \dp for decryption.
+.macro	EVEN_512_enc	j, k, dk, p, dp
+	EVEN_W		\j, \k
+	vaesenc		%ymm\p, %ymm2, %ymm2
 .endm
-.macro	ODD_512		dir, j, i, back
-	ODD_256		y, 5, 4, 1, 6, \j
-	vaesenc		%ymm0, %ymm2, %ymm2
-	KEEP_512_\dir	0, \i, \back
+.macro	EVEN_512_dec	j, k, dk, p, dp
+	EVEN_512_enc	\j, \dk, \k, \dp, \p
 .endm
-.macro	NEXT_512	dir, j, back, op=vaesenc
-	NEXT_128	y, 5, 3, 4, 0, 6, \j
-	\op		%ymm0, %ymm2, %ymm2
-	KEEP_512_\dir	0, \j, \back
+.macro	ODD_512_enc	j, k, dk, p, dp
+	ODD_W		\j, \k
+	vaesenc		%ymm\p, %ymm2, %ymm2
+.endm
+.macro	ODD_512_dec	j, k, dk, p, dp
+	ODD_512_enc	\j, \dk, \k, \dp, \p
+.endm
+.macro	NEXT_512_enc	j, k, dk, op=vaesenc
+	NEXT_W		\j, \k
+	\op		%ymm\k, %ymm2, %ymm2
+.endm
+.macro	NEXT_512_dec	j, k, dk, op=vaesenc
+	NEXT_512_enc	\j, \dk, \k, \op
+.endm
+
+// The round keys of K1 in the lower lanes of zmm17.., of which the last is \last, into all lanes; for
+// decryption through InvMixColumns first, but for the first and the last one (FIPS 197 section 5.3.5).
+// Clobbers xmm8.
+.macro	KEEP_ALL_512_enc last, middle:vararg
+.irp r, 17,\middle,\last
+	vshufi32x4	$0, %zmm\r, %zmm\r, %zmm\r
+.endr
+.endm
+.macro	KEEP_ALL_512_dec last, middle:vararg
+	vshufi32x4	$0, %zmm17, %zmm17, %zmm17
+.irp r, \middle
+	vmovdqa64	%xmm\r, %xmm8
+	vaesimc		%xmm8, %xmm8
+	vshufi32x4	$0, %zmm8, %zmm8, %zmm\r
+.endr
+	vshufi32x4	$0, %zmm\last, %zmm\last, %zmm\last
 .endm
 
 // RK0.. := round keys, and the upper lane of ymm2 := the IV encrypted under K2, for k_0 of K1 and K2
-// in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm8.
+// in the lanes of ymm0 and, if \size is 256, k_1 in those of ymm1. Clobbers ymm0-ymm13.
 .macro	EXPAND_512_256 dir
-	OPEN_256	y, 0, 1, 3, 4, 5, 6
+	OPEN_W_256	0, 1
 	vbroadcasti128	START_IV(START), %ymm2
 	vpxor		%ymm0, %ymm2, %ymm2
-	KEEP_512_\dir	0, 0, 14
-	EVEN_512	\dir, 1, 1, 13
-	ODD_512		\dir, 1, 2, 12
-	EVEN_512	\dir, 2, 3, 11
-	ODD_512		\dir, 2, 4, 10
-	EVEN_512	\dir, 3, 5, 9
-	ODD_512		\dir, 3, 6, 8
-	EVEN_512	\dir, 4, 7, 7
-	ODD_512		\dir, 4, 8, 6
-	EVEN_512	\dir, 5, 9, 5
-	ODD_512		\dir, 5, 10, 4
-	EVEN_512	\dir, 6, 11, 3
-	ODD_512		\dir, 6, 12, 2
-	EVEN_512	\dir, 7, 13, 1
-	vaesenclast	%ymm0, %ymm2, %ymm2
-	KEEP_512_\dir	0, 14, 0
+.ifc \dir,enc
+	vmovdqa64	%ymm0, %ymm17
+	vmovdqa64	%ymm1, %ymm18
+.else
+	vmovdqa64	%ymm0, %ymm31
+	vmovdqa64	%ymm1, %ymm30
+.endif
+	EVEN_512_\dir	1, 19, 29, 18, 30
+	ODD_512_\dir	1, 20, 28, 19, 29
+	EVEN_512_\dir	2, 21, 27, 20, 28
+	ODD_512_\dir	2, 22, 26, 21, 27
+	EVEN_512_\dir	3, 23, 25, 22, 26
+	ODD_512_\dir	3, 24, 24, 23, 25
+	EVEN_512_\dir	4, 25, 23, 24, 24
+	ODD_512_\dir	4, 26, 22, 25, 23
+	EVEN_512_\dir	5, 27, 21, 26, 22
+	ODD_512_\dir	5, 28, 20, 27, 21
+	EVEN_512_\dir	6, 29, 19, 28, 20
+	ODD_512_\dir	6, 30, 18, 29, 19
+	EVEN_512_\dir	7, 31, 17, 30, 18
+.ifc \dir,enc
+	vaesenclast	%ymm31, %ymm2, %ymm2
+.else
+	vaesenclast	%ymm17, %ymm2, %ymm2
+.endif
+	KEEP_ALL_512_\dir 31, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
 .endm
 .macro	EXPAND_512_128 dir
 	vbroadcasti128	START_IV(START), %ymm2
 	vpxor		%ymm0, %ymm2, %ymm2
-	OPEN_128	y, 0, 3, 5, 4, 6
-	KEEP_512_\dir	0, 0, 10
-	NEXT_512	\dir, 1, 9
-	NEXT_512	\dir, 2, 8
-	NEXT_512	\dir, 3, 7
-	NEXT_512	\dir, 4, 6
-	NEXT_512	\dir, 5, 5
-	NEXT_512	\dir, 6, 4
-	NEXT_512	\dir, 7, 3
-	NEXT_512	\dir, 8, 2
-	NEXT_512	\dir, 9, 1
-	NEXT_512	\dir, 10, 0, vaesenclast
+	OPEN_W_128	0
+.ifc \dir,enc
+	vmovdqa64	%ymm0, %ymm17
+.else
+	vmovdqa64	%ymm0, %ymm27
+.endif
+	NEXT_512_\dir	1, 18, 26
+	NEXT_512_\dir	2, 19, 25
+	NEXT_512_\dir	3, 20, 24
+	NEXT_512_\dir	4, 21, 23
+	NEXT_512_\dir	5, 22, 22
+	NEXT_512_\dir	6, 23, 21
+	NEXT_512_\dir	7, 24, 20
+	NEXT_512_\dir	8, 25, 19
+	NEXT_512_\dir	9, 26, 18
+	NEXT_512_\dir	10, 27, 17, vaesenclast
+	KEEP_ALL_512_\dir 27, 18, 19, 20, 21, 22, 23, 24, 25, 26
 .endm
 
 // TW0-TW7 := the tweaks of the first 32 blocks, from the upper lane of ymm2. Clobbers zmm0-zmm5,
-// zmm16.
+// zmm16. The first eight are shifted by bits, the others follow from them by bytes, which takes fewer
+// instructions; none is more than two such steps away.
 .macro	FIRST_TWEAKS_512
 	UNLESS_POWER	.Lfirst\@
 	vextracti128	$1, %ymm2, %xmm2
@@ -158,24 +195,29 @@
 .Lfirst\@:
 	vmovdqa64	.Lpoly_in_all_lanes(%rip), %zmm5
 	vshufi32x4	$0x55, %zmm2, %zmm2, %zmm2
-	TWEAKS_512	0
-	TWEAKS_512	1
-	TWEAKS_512	2
-	TWEAKS_512	3
-	TWEAKS_512	4
-	TWEAKS_512	5
-	TWEAKS_512	6
-	TWEAKS_512	7
+	EIGHT_TWEAKS_512 TW0, 0
+	EIGHT_TWEAKS_512 TW1, 64
+	TIMES_BYTES_512	TW0, TW2, 1
+	TIMES_BYTES_512	TW1, TW3, 1
+	TIMES_BYTES_512	TW0, TW4, 2
+	TIMES_BYTES_512	TW1, TW5, 2
+	TIMES_BYTES_512	TW0, TW6, 3
+	TIMES_BYTES_512	TW1, TW7, 3
 .endm
-// TW\n := the tweaks of the four blocks from 4*\n, from the first one in all lanes of zmm2.
-.macro	TWEAKS_512	n
-	vpmovzxbq	.Lshift_right + 8*\n(%rip), %zmm0
-	vpmovzxbq	.Lshift_left + 8*\n(%rip), %zmm1
-	vpsrlvq		%zmm0, %zmm2, %zmm3
-	vpsllvq		%zmm1, %zmm2, TW\n
+// \t := the tweaks of four blocks of the first eight, from the first one in all lanes of zmm2.
+.macro	EIGHT_TWEAKS_512 t, at
+	vpsrlvq		.Lright_8 + \at(%rip), %zmm2, %zmm3
+	vpsllvq		.Lleft_8 + \at(%rip), %zmm2, \t
 	vpclmulqdq	$0x01, %zmm5, %zmm3, %zmm4
 	vpslldq		$8, %zmm3, %zmm3
-	vpternlogd	$0x96, %zmm3, %zmm4, TW\n
+	vpternlogd	$0x96, %zmm3, %zmm4, \t
+.endm
+// \n := \t times x^(8 * \bytes).
+.macro	TIMES_BYTES_512	t, n, bytes
+	vpsrldq		$16 - \bytes, \t, %zmm3
+	vpclmulqdq	$0x00, %zmm5, %zmm3, %zmm3
+	vpslldq		$\bytes, \t, \n
+	vpxord		%zmm3, \n, \n
 .endm
 
 // Each tweak of the group times x^32.
@@ -226,10 +268,35 @@
 .endr
 .endm
 
+// As CRYPT_VECTORS_x in avx/modes.S.
+.macro	ROUNDS_z_128	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26
+	EACH_OF		\n, ROUND_BLOCK, \w, 128, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSEV_\mode, \w, 128, \op\()last, %\w\()mm27
+.endm
+.macro	ROUNDS_z_192	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26,27,28
+	EACH_OF		\n, ROUND_BLOCK, \w, 192, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSEV_\mode, \w, 192, \op\()last, %\w\()mm29
+.endm
+.macro	ROUNDS_z_256	w, n, op, mode
+.irp r, 18,19,20,21,22,23,24,25,26,27,28,29,30
+	EACH_OF		\n, ROUND_BLOCK, \w, 256, \op, %\w\()mm\r
+.endr
+	EACH_OF		\n, CLOSEV_\mode, \w, 256, \op\()last, %\w\()mm31
+.endm
+.macro	CRYPT_VECTORS_z	w, size, dir, n, mode
+	EACH_OF		\n, OPENV_\mode, \w, \size, none, %\w\()mm17
+	ROUNDS_z_\size	\w, \n, vaes\dir, \mode
+.endm
+
 // All of the data, from K1 and K2 where DERIVE_ puts them. Falls through when done.
-.macro	DATA_512	size, dir
+.macro	DATA_z	size, dir
 	EXPAND_512_\size \dir
 	FIRST_TWEAKS_512
+	SPLIT_TAIL	.Ldata_done\@
 	cmp		$512, LEN
 	jbe		.Llast_group\@
 	.balign		32, 0x90
@@ -271,9 +338,16 @@
 	vmovdqu64	%zmm\i, 64*\i(DST){%k1}
 .endr
 .Ldata_done\@:
+	test		TAIL, TAIL
+	jz		.Lall_done\@
+	vmovdqa		%xmm8, %xmm4
+	STEAL_V		z, \size, \dir
+.Lall_done\@:
 .endm
+
+
 // The way out: wipes, and returns 0, or 1 if entered at \wrong.
-.macro	LEAVE_512	wrong
+.macro	LEAVE_z		wrong
 	WIPE_AVX512
 	xor		%eax, %eax
 	RETURN
@@ -283,16 +357,16 @@
 	RETURN
 .endm
 
-// u32 tresor_vaes_avx512_xts<size>_<dir>(const struct share *share, const struct xts_key *key,
+// u32 tresor_vaes_avx512_xts<size>_<dir>(const struct share *share, const struct volume_key *key,
 //					  const struct start *start, u8 *dst, const u8 *src, u64 len);
 //
 // Returns 0, or 1 without having written anything if the registers hold no M with the key's check
-// value. \len is a multiple of 16 and not 0.
+// value. \len is 16 or more.
 .macro	XTS_512		size, dir
 	ROUTINE		tresor_vaes_avx512_xts\size\()_\dir
 	DERIVE_\size\()_y .Lnot_held_512_\size\()_\dir
-	DATA_512	\size, \dir
-	LEAVE_512	.Lnot_held_512_\size\()_\dir
+	DATA_z	\size, \dir
+	LEAVE_z		.Lnot_held_512_\size\()_\dir
 	END_ROUTINE	tresor_vaes_avx512_xts\size\()_\dir
 .endm
 

@@ -2,13 +2,12 @@
 
 //! Everything that a request computes and that must not be found outside of a running routine.
 
-#![allow(dead_code)] // the benchmark uses `schedule` only
-
-use super::volume_key;
+use super::{essiv_key, volume_key};
 use aes::hazmat::{cipher_round, equiv_inv_cipher_round, inv_mix_columns};
 use aes::Block;
 use std::collections::HashSet;
-use tresor_cipher::Direction;
+use std::sync::OnceLock;
+use tresor_cipher::{Direction, Mode};
 
 /// Eight-byte strings, at any byte offset of any secret.
 #[derive(Default)]
@@ -35,7 +34,7 @@ impl Secrets {
             .any(|word| self.contains(u64::from_le_bytes(word.try_into().unwrap())))
     }
 
-    /// The round keys of a key of 16 or 32 bytes, both as encryption and as decryption uses them.
+    /// The round keys of a key of 16, 24 or 32 bytes, both as encryption and as decryption uses them.
     pub fn add_schedule(&mut self, key: &[u8]) {
         for round_key in schedule(key) {
             self.add(&round_key);
@@ -45,10 +44,11 @@ impl Secrets {
         }
     }
 
-    /// What an XTS request computes from M and a blob, for `data` that begins a data unit: keys,
-    /// schedules, tweaks, and the states of all blocks after each round.
+    /// What a request computes from M and a blob: keys, schedules, tweaks or chains or key stream, and the
+    /// states of all blocks after each round.
     pub fn of_request(
         m: &[u8; 32],
+        mode: Mode,
         blob: &[u8],
         iv: &[u8; 16],
         direction: Direction,
@@ -56,20 +56,91 @@ impl Secrets {
     ) -> Self {
         let mut all = Self::default();
         all.add_schedule(m);
-        let key = volume_key(m, blob);
-        let (k1, k2) = key.split_at(key.len() / 2);
+        let key = volume_key(m, mode, blob);
         all.add(&key);
-        all.add_schedule(k1);
-        all.add_schedule(k2);
-        let mut tweak = u128::from_le_bytes(all.add_states(k2, *iv, Direction::Encrypt));
-        for block in data.chunks_exact(16) {
+        match mode {
+            Mode::Xts => {
+                let (k1, k2) = key.split_at(key.len() / 2);
+                all.add_schedule(k1);
+                all.add_schedule(k2);
+                all.add_xts(k1, k2, iv, direction, data);
+            }
+            _ => {
+                all.add_schedule(&key);
+                all.add_blocks(m, mode, blob, iv, direction, data);
+            }
+        }
+        all
+    }
+
+    fn add_xts(&mut self, k1: &[u8], k2: &[u8], iv: &[u8; 16], direction: Direction, data: &[u8]) {
+        let mut tweak = u128::from_le_bytes(self.add_states(k2, *iv, Direction::Encrypt));
+        let mut tweaks = std::iter::from_fn(|| {
+            let this = tweak;
+            tweak = tweak << 1 ^ if tweak >> 127 != 0 { 0x87 } else { 0 };
+            Some(this)
+        });
+        let block = |all: &mut Self, tweak: u128, block: &[u8]| {
             all.add(&tweak.to_le_bytes());
             let masked = u128::from_le_bytes(block.try_into().unwrap()) ^ tweak;
-            all.add_states(k1, masked.to_le_bytes(), direction);
-            tweak = tweak << 1 ^ if tweak >> 127 != 0 { 0x87 } else { 0 };
+            let out = all.add_states(k1, masked.to_le_bytes(), direction);
+            (u128::from_le_bytes(out) ^ tweak).to_le_bytes()
+        };
+        let part = data.len() % 16;
+        let (whole, tail) = data.split_at(match part {
+            0 => data.len(),
+            part => data.len() - part - 16,
+        });
+        for text in whole.chunks_exact(16) {
+            block(self, tweaks.next().unwrap(), text);
         }
-        // What leaves the routine is no secret.
-        all
+        if let Some((last, rest)) = tail.split_first_chunk::<16>() {
+            let mut pair = [tweaks.next().unwrap(), tweaks.next().unwrap()];
+            if direction == Direction::Decrypt {
+                pair.reverse();
+            }
+            let stolen = block(self, pair[0], last);
+            // All eight bytes of which one at least never leaves.
+            self.add(&stolen[part.saturating_sub(7)..]);
+            let joined = [rest, &stolen[part..]].concat();
+            block(self, pair[1], &joined);
+        }
+    }
+
+    fn add_blocks(
+        &mut self,
+        m: &[u8; 32],
+        mode: Mode,
+        blob: &[u8],
+        iv: &[u8; 16],
+        direction: Direction,
+        data: &[u8],
+    ) {
+        let key = volume_key(m, mode, blob);
+        let mut chain = *iv;
+        if mode == Mode::EssivCbc {
+            let key = essiv_key(m, blob);
+            self.add(&key);
+            self.add_schedule(&key);
+            chain = self.add_states(&key, chain, Direction::Encrypt);
+        }
+        let mut counter = u128::from_be_bytes(*iv);
+        for text in data.chunks(16) {
+            match (mode, direction) {
+                (Mode::Ctr, _) => {
+                    self.add_states(&key, counter.to_be_bytes(), Direction::Encrypt);
+                    counter = counter.wrapping_add(1);
+                }
+                (Mode::Cbc | Mode::EssivCbc, Direction::Encrypt) => {
+                    let text: [u8; 16] = text.try_into().unwrap();
+                    chain = self.add_states(&key, xor16(text, chain), direction);
+                }
+                // Of CBC what is behind the last round, before the public chain went in.
+                _ => {
+                    self.add_states(&key, text.try_into().unwrap(), direction);
+                }
+            }
+        }
     }
 
     fn add_states(&mut self, key: &[u8], block: [u8; 16], direction: Direction) -> [u8; 16] {
@@ -83,7 +154,6 @@ impl Secrets {
                 *key = inverse.into();
             }
         }
-        self.add(&block);
         let mut state = Block::from(block);
         state.iter_mut().zip(keys[0]).for_each(|(s, k)| *s ^= k);
         self.add(&state);
@@ -112,8 +182,18 @@ impl Secrets {
     }
 }
 
-/// SubBytes of one byte (FIPS 197 section 5.1.1): inverse in GF(2^8), then the affine map.
+fn xor16(a: [u8; 16], b: [u8; 16]) -> [u8; 16] {
+    std::array::from_fn(|i| a[i] ^ b[i])
+}
+
+/// SubBytes of one byte (FIPS 197 section 5.1.1).
 fn sub(x: u8) -> u8 {
+    static TABLE: OnceLock<[u8; 256]> = OnceLock::new();
+    TABLE.get_or_init(|| std::array::from_fn(|x| compute_sub(x as u8)))[usize::from(x)]
+}
+
+/// Inverse in GF(2^8), then the affine map.
+fn compute_sub(x: u8) -> u8 {
     let times = |mut a: u8, mut b: u8| {
         let mut product = 0;
         while b != 0 {

@@ -7,40 +7,29 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use regcheck::{check, Report};
+use regcheck::{check, check_those, Report};
 
-/// The files, in the order in which the module includes them.
-/// Names without a folder are those of `aesni`.
-pub const FILES: [&str; 11] = [
-    "frame.S",
-    "schedule.S",
-    "groups.S",
-    "xts.S",
-    "avx/schedule.S",
-    "avx/frame.S",
-    "avx/packed.S",
-    "aesni_avx/xts.S",
-    "vaes_avx2/xts.S",
-    "vaes_avx512/xts.S",
-    "key.S",
-];
-
-/// The sources, each with its name.
-pub fn sources() -> Vec<(&'static str, String)> {
+/// The sources in the order in which the module includes them, each with its name; names without a folder
+/// are those of `aesni`.
+pub fn sources() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kmod/cipher/src");
-    let read = |name: &str| {
-        let path = if name.contains('/') {
-            folder.join(name)
-        } else {
-            folder.join("aesni").join(name)
-        };
-        fs::read_to_string(path).expect("the engine's assembly")
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("the engine's sources");
+    let list = read("asm.rs");
+    let names = list.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix("include_str!(\"")?;
+        name.strip_suffix("\"),")
+    });
+    let file = |name: &str| {
+        let short = name.strip_prefix("aesni/").unwrap_or(name);
+        (short.to_owned(), read(name))
     };
-    FILES.iter().map(|name| (*name, read(name))).collect()
+    let files: Vec<_> = names.map(file).collect();
+    assert!(files.len() > 10, "asm.rs includes {} files", files.len());
+    files
 }
 
 /// Assembles for the kernel, with the C compiler that linking needs anyway.
-pub fn assemble(sources: &[(&'static str, String)]) -> Result<Vec<u8>, String> {
+pub fn assemble(sources: &[(String, String)]) -> Result<Vec<u8>, String> {
     let folder = tempfile::tempdir().expect("a folder for the object");
     let object = folder.path().join("engine.o");
     let mut cc = Command::new("cc")
@@ -72,7 +61,7 @@ pub fn edited(
     file: &str,
     anchor: &str,
     replacement: &str,
-) -> Result<Vec<(&'static str, String)>, String> {
+) -> Result<Vec<(String, String)>, String> {
     let mut sources = sources();
     let source = sources
         .iter_mut()
@@ -87,6 +76,12 @@ pub fn edited(
 }
 
 /// Assembles and checks.
-pub fn verdict(sources: &[(&'static str, String)]) -> Result<Report, String> {
+pub fn verdict(sources: &[(String, String)]) -> Result<Report, String> {
     check(&assemble(sources)?).map_err(|error| error.to_string())
+}
+
+/// Assembles, and checks one routine and what is around it.
+pub fn verdict_on(sources: &[(String, String)], routine: &str) -> Result<Report, String> {
+    let object = assemble(sources)?;
+    check_those(&object, |name| name == routine).map_err(|error| error.to_string())
 }

@@ -4,7 +4,9 @@
 
 use regcheck::Rule;
 
+mod modes;
 mod variants;
+pub use modes::MODES;
 pub use variants::VARIANTS;
 
 /// One edit.
@@ -56,9 +58,9 @@ mutants! {
         "	NEXT128		14, 15, 13, 10\n	ROUND		aesenc, 14\n" => "	NEXT128		14, 15, 13, 10\n";
     "one round goes the other way", "groups.S", "tresor_aesni_xts256_dec":
         "	ROUND		aesdec, \\t\n" => "	ROUND		aesenc, \\t\n";
-    "K1 and K2 change places", "xts.S", "tresor_aesni_xts128_enc":
-        "	movdqu		KEY_INPUTS(KEY), %xmm9\n	movdqu		KEY_INPUTS+16(KEY), %xmm1\n"
-        => "	movdqu		KEY_INPUTS(KEY), %xmm1\n	movdqu		KEY_INPUTS+16(KEY), %xmm9\n";
+    "K1 and K2 change places", "request.S", "tresor_aesni_xts128_enc":
+        "	movdqu		KEY_INPUTS+16(KEY), %xmm1\n"
+        => "	movdqa		%xmm9, %xmm1\n	movdqu		KEY_INPUTS+16(KEY), %xmm9\n";
     "the text is masked with half a doubling of a tweak", "xts.S", "tresor_aesni_xts256_enc":
         "	pand		.Lgf128_poly(%rip), %xmm\\t\n	pxor		%xmm\\t, %xmm\\x\n"
         => "	pand		.Lgf128_poly(%rip), %xmm\\t\n";
@@ -72,7 +74,7 @@ mutants! {
         "	sub		$128, LEN\n	jnz		.Lstart\\@\n" => "	sub		$128, %r9d\n	jnz		.Lstart\\@\n";
     "a round key is shifted away by a register and stored", "xts.S", "tresor_aesni_xts256_enc":
         "	movdqu		%xmm0, (DST)\n" => "	pxor		%xmm1, %xmm1\n	psllq		%xmm1, %xmm9\n	movdqu		%xmm9, (DST)\n";
-    "a secret is stored into the share's line", "xts.S", "tresor_aesni_check":
+    "a secret is stored into the share's line", "request.S", "tresor_aesni_check":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	movdqu		%xmm13, 32(SHARE)\n";
     "a secret is stored into the source", "xts.S", "tresor_aesni_xts256_enc":
         "	movdqu		%xmm0, (DST)\n" => "	movdqu		%xmm0, (SRC)\n";
@@ -83,7 +85,7 @@ mutants! {
     "a wide register is stored whose upper half is a key", "xts.S", "tresor_aesni_xts256_enc":
         "	jmp		.Ldata_done\\@\n"
         => "	vinserti128	$1, %xmm9, %ymm0, %ymm0\n	vmovdqu		%ymm0, -32(DST)\n	jmp		.Ldata_done\\@\n";
-    "a secret is stored beside the constants", "xts.S", "tresor_aesni_give_pad":
+    "a secret is stored beside the constants", "request.S", "tresor_aesni_give_pad":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	movdqu		%xmm8, .Lgf128_poly(%rip)\n";
     "the share is changed without lock", "frame.S", "tresor_aesni_refresh":
         "	lock xorq	%rax, \\offset(%rdi)\n" => "	xorq		%rax, \\offset(%rdi)\n";
@@ -103,7 +105,7 @@ mutants! {
 mutants! {
     /// Rule 2.
     FLOW: Flow;
-    "a push and a pop", "xts.S", "tresor_aesni_check":
+    "a push and a pop", "request.S", "tresor_aesni_check":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	push		%r10\n	pop		%r10\n";
     "a call", "xts.S", "tresor_aesni_xts128_enc":
         "	PREPARE_\\size\\()_\\dir\n" => "	PREPARE_\\size\\()_\\dir\n	call		tresor_aesni_wipe\n";
@@ -113,9 +115,9 @@ mutants! {
         "	jmp		__x86_return_thunk\n" => "	ret\n";
     "a jump into another routine", "key.S", "tresor_aesni_take_masked":
         "	jmp		.Ltake_masked_wrong\n" => "	jmp		tresor_aesni_wipe\n";
-    "a red zone below the stack", "xts.S", "tresor_aesni_check":
+    "a red zone below the stack", "request.S", "tresor_aesni_check":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	movdqu		%xmm14, -32(%rsp)\n";
-    "a store to the stack through another register", "xts.S", "tresor_aesni_xts256_enc":
+    "a store to the stack through another register", "request.S", "tresor_aesni_xts256_enc":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	mov		%rsp, %r10\n	movdqu		%xmm9, -32(%r10)\n";
     "a register of the caller's is changed", "xts.S", "tresor_aesni_xts256_enc":
         "	movdqu		START_IV(START), %xmm8\n" => "	movdqu		START_IV(START), %xmm8\n	xor		%ebx, %ebx\n";
@@ -130,40 +132,40 @@ mutants! {
         "	PREPARE_\\size\\()_\\dir\n"
         => "	PREPARE_\\size\\()_\\dir\n	ptest		%xmm9, %xmm9\n	jz		.Ldata_done\\@\n";
     "a branch on a tweak's bit", "xts.S", "tresor_aesni_xts128_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	ptest		.Lgf128_poly(%rip), %xmm8\n	jnc		.Lstart\\@\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	ptest		.Lgf128_poly(%rip), %xmm8\n	jnc		.Lstart\\@\n// Of";
     "an address made from a share", "frame.S", "tresor_aesni_xts256_enc":
         "	movq		%rax, %xmm\\lo\n" => "	movq		%rax, %xmm\\lo\n	movdqu		(%rdi,%rax), %xmm\\hi\n";
-    "only 8 of 16 bytes of the check value are compared", "xts.S", "tresor_aesni_check":
+    "only 8 of 16 bytes of the check value are compared", "request.S", "tresor_aesni_check":
         "	movdqu		\\expected, %xmm\\t\n" => "	movq		\\expected, %xmm\\t\n	movq		%xmm\\x, %xmm\\x\n";
-    "some bits of the check value are masked out", "xts.S", "tresor_aesni_xts128_dec":
+    "some bits of the check value are masked out", "request.S", "tresor_aesni_xts128_dec":
         "	ptest		%xmm\\x, %xmm\\x\n" => "	pand		.Lnot_w0(%rip), %xmm\\x\n	ptest		%xmm\\x, %xmm\\x\n";
-    "the check value is compared with a constant", "xts.S", "tresor_aesni_give_pad":
+    "the check value is compared with a constant", "request.S", "tresor_aesni_give_pad":
         "	movdqu		\\expected, %xmm\\t\n" => "	movdqa		.Lgf128_poly(%rip), %xmm\\t\n";
-    "common bits of both check values are tested, not their difference", "xts.S", "tresor_aesni_check":
+    "common bits of both check values are tested, not their difference", "request.S", "tresor_aesni_check":
         "	pxor		%xmm\\t, %xmm\\x\n	ptest		%xmm\\x, %xmm\\x\n" => "	ptest		%xmm\\t, %xmm\\x\n";
-    "the comparison looks at another flag", "xts.S", "tresor_aesni_refresh":
+    "the comparison looks at another flag", "request.S", "tresor_aesni_refresh":
         "	jnz		\\wrong\n" => "	jnc		\\wrong\n";
-    "something else than the check input is encrypted and compared", "xts.S", "tresor_aesni_xts256_enc":
-        "	ENCRYPT256	13, 14, 15, 0, 9, 10, 1, 2\n" => "	ENCRYPT256	13, 14, 15, 0, 9, 10, 1, 2\n	movdqa		%xmm9, %xmm0\n";
+    "something else than the check input is encrypted and compared", "request.S", "tresor_aesni_xts256_enc":
+        "ENCRYPT256, 13, 14, 15, 0\n" => "ENCRYPT256, 13, 14, 15, 0\n	movdqa		%xmm9, %xmm0\n";
 }
 
 mutants! {
     /// Rule 4.
     INSTRUCTIONS: Instructions;
-    "rdtsc", "xts.S", "tresor_aesni_check": ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	rdtsc\n";
+    "rdtsc", "request.S", "tresor_aesni_check": ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	rdtsc\n";
     "aeskeygenassist", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	aeskeygenassist	$1, %xmm9, %xmm13\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	aeskeygenassist	$1, %xmm9, %xmm13\n// Of";
     "prefetch", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	prefetcht0	(SRC)\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	prefetcht0	(SRC)\n// Of";
     "a conditional move", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	cmovz		%r10, %rax\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	cmovz		%r10, %rax\n// Of";
     "movd", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	movd		%xmm9, %r10d\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	movd		%xmm9, %r10d\n// Of";
     "an MMX register", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	movdq2q		%xmm9, %mm0\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	movdq2q		%xmm9, %mm0\n// Of";
     "a mask register", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	vpmovq2m	%zmm9, %k1\n.Lstart";
-    "rep movsb", "xts.S", "tresor_aesni_check": ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	rep movsb\n";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	vpmovq2m	%zmm9, %k1\n// Of";
+    "rep movsb", "request.S", "tresor_aesni_check": ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	rep movsb\n";
 }
 
 mutants! {
@@ -171,10 +173,10 @@ mutants! {
     WIPED: Wiped;
     "one register is not wiped", "frame.S", "tresor_aesni_xts256_enc":
         ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" => ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14\n";
-    "one register is not wiped on the way of a failed check", "xts.S", "tresor_aesni_give_pad":
+    "one register is not wiped on the way of a failed check", "request.S", "tresor_aesni_give_pad":
         "\\wrong:\n	WIPE\n"
         => "\\wrong:\n.irp i, 0,1,2,3,4,5,6,7,8,10,11,12,13,14,15\n	pxor		%xmm\\i, %xmm\\i\n.endr\n";
-    "nothing is wiped on the way of a failed check", "xts.S", "tresor_aesni_xts128_dec":
+    "nothing is wiped on the way of a failed check", "request.S", "tresor_aesni_xts128_dec":
         "\\wrong:\n	WIPE\n" => "\\wrong:\n";
     "a register is filled again after the wipe", "key.S", "tresor_aesni_peek_check":
         "	movdqu		%xmm0, (%rsi)\n	WIPE\n" => "	movdqu		%xmm0, (%rsi)\n	WIPE\n	movdqu		(%rdi), %xmm7\n";
@@ -182,11 +184,11 @@ mutants! {
         ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n	pxor		%xmm\\i, %xmm\\i\n.endr\n"
         => ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14\n	pxor		%xmm\\i, %xmm\\i\n.endr\n	psllq		%xmm0, %xmm15\n";
     "the upper half of a ymm register is not wiped", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	vinserti128	$1, %xmm9, %ymm9, %ymm9\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	vinserti128	$1, %xmm9, %ymm9, %ymm9\n// Of";
     "the top of a zmm register is not wiped", "xts.S", "tresor_aesni_xts128_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	vinserti32x4	$3, %xmm9, %zmm7, %zmm7\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	vinserti32x4	$3, %xmm9, %zmm7, %zmm7\n// Of";
     "a register that only AVX-512 has is not wiped", "xts.S", "tresor_aesni_xts256_dec":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	vmovdqa64	%xmm8, %xmm31\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	vmovdqa64	%xmm8, %xmm31\n// Of";
     "vzeroall does not reach the registers that only AVX-512 has", "frame.S", "tresor_aesni_check":
         ".macro	WIPE\n" => ".macro	WIPE\n	vmovdqa64	%xmm13, %xmm20\n	vzeroall\n";
     "the line with the pad is not zeroed to its end", "key.S", "tresor_aesni_take_pad":
@@ -231,9 +233,9 @@ mutants! {
     "a window is of no known kind", "frame.S", ".tresor_windows":
         ".set WINDOW_ZERO, 2" => ".set WINDOW_ZERO, 3";
     "a secret goes into another general register", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	movq		%xmm9, %r10\n	xor		%r10d, %r10d\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	movq		%xmm9, %r10\n	xor		%r10d, %r10d\n// Of";
     "a secret goes into rax outside of a window", "xts.S", "tresor_aesni_xts256_enc":
-        "	TIMES_POWER\n.Lstart" => "	TIMES_POWER\n	movq		%xmm9, %rax\n	xor		%eax, %eax\n.Lstart";
+        "	TIMES_POWER\n// Of" => "	TIMES_POWER\n	movq		%xmm9, %rax\n	xor		%eax, %eax\n// Of";
     "a share is moved on to another register in its window", "frame.S", "tresor_aesni_check":
         "	READ_DR		1\n" => "	mov		%rax, %r10\n	READ_DR		1\n";
     "DR7 is written", "frame.S", "tresor_aesni_wipe": "	CLEAR_DR\n	RETURN\n" => "	CLEAR_DR\n	mov		%rax, %dr7\n	RETURN\n";
@@ -252,7 +254,7 @@ mutants! {
     "an exception table knows a way into a routine", "frame.S", "tresor_aesni_wipe":
         "	CLEAR_DR\n	RETURN\n"
         => "	CLEAR_DR\n.Lex:\n	RETURN\n	.pushsection __ex_table, \"a\"\n	.long .Lex - .\n	.popsection\n";
-    "the loader changes an operand", "xts.S", "tresor_aesni_check":
+    "the loader changes an operand", "request.S", "tresor_aesni_check":
         ".macro	LEAVE	wrong\n" => ".macro	LEAVE	wrong\n	mov		$jiffies, %r10\n";
     "other code reads a debug register", "key.S", ".text":
         "	.globl		tresor_windows_end\n"
@@ -273,19 +275,19 @@ mutants! {
 mutants! {
     /// Rule 8.
     CHECK_FIRST: CheckFirst;
-    "the check value is not compared", "xts.S", "tresor_aesni_xts256_dec":
+    "the check value is not compared", "request.S", "tresor_aesni_xts256_dec":
         "	jnz		\\wrong\n" => "";
-    "long requests go around the comparison", "xts.S", "tresor_aesni_xts256_enc":
-        "	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n.endm\n\n// xmm9 := K1, xmm1 := K2 of XTS-AES-128"
-        => "	cmp		$4096, LEN\n	jae		.Laround\\@\n	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n.Laround\\@:\n.endm\n\n// xmm9 := K1, xmm1 := K2 of XTS-AES-128";
-    "the comparison leads the wrong way", "xts.S", "tresor_aesni_give_masked":
+    "long requests go around the comparison", "request.S", "tresor_aesni_xts256_enc":
+        "	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n"
+        => "	cmp		$4096, LEN\n	jae		.Laround\\@\n	COMPARE_CHECK	0, 3, KEY_CHECK(KEY), \\wrong\n.Laround\\@:\n";
+    "the comparison leads the wrong way", "request.S", "tresor_aesni_give_masked":
         "	jnz		\\wrong\n" => "	jz		\\wrong\n";
     "the pad is stored before the comparison", "key.S", "tresor_aesni_give_pad":
         "	ENCRYPT256	13, 14, 15, 0, 1, 2\n" => "	ENCRYPT256	13, 14, 15, 0, 1, 2\n	movdqu		%xmm1, 0(%rcx)\n";
     "the registers are written before the comparison", "key.S", "tresor_aesni_take_masked":
         "	COMPARE_CHECK	0, 3, (%rsi), .Ltake_masked_erase\n" => "";
-    "a failed check is returned as a success", "xts.S", "tresor_aesni_check":
+    "a failed check is returned as a success", "request.S", "tresor_aesni_check":
         "	mov		$1, %eax\n" => "	mov		$0, %eax\n	xor		%eax, %eax\n";
-    "the status is neither 0 nor 1", "xts.S", "tresor_aesni_xts128_enc":
+    "the status is neither 0 nor 1", "request.S", "tresor_aesni_xts128_enc":
         "	WIPE\n	mov		$1, %eax\n" => "	WIPE\n	mov		$2, %eax\n";
 }

@@ -79,4 +79,30 @@ mutants! {
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vptest	%ymm2, %ymm2\n	jz	.Lfirst\\@\n";
     "vaes_avx512: an unknown instruction", Instructions, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts256_dec":
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vpcompressd	%zmm17, %zmm18\n	UNLESS_POWER	.Lfirst\\@\n";
+    "aesni_avx: the block that bytes are stolen from is stored", Stores, "avx/steal.S", "tresor_aesni_avx_xts256_enc":
+        "	vpxor		%xmm\\t, %xmm\\i, %xmm\\i\n.endm\n.macro	OPENV_mended" => "	vpxor		%xmm\\t, %xmm\\i, %xmm\\i\n	vmovdqu		%xmm\\i, (DST)\n.endm\n.macro	OPENV_mended";
+    "vaes_avx2: stolen bytes are stored behind the text's end", Stores, "avx/steal.S", "tresor_vaes_avx2_xts128_dec":
+        "	vmovdqu		%xmm4, (DST, TAIL)\n" => "	vmovdqu		%xmm0, (DST, TAIL)\n";
+    "vaes_avx512: all of a text with a part goes to the groups", Stores, "avx/steal.S", "tresor_vaes_avx512_xts256_enc":
+        "	sub		TAIL, LEN\n" => "	cmp		TAIL, LEN\n";
+    "vaes_avx512: a branch on the tweak of the stolen block", Timing, "avx/steal.S", "tresor_vaes_avx512_xts128_dec":
+        "	shr		$4, %r10\n" => "	vptest		%xmm4, %xmm4\n";
+    "vaes_avx2: key stream is stored without text", Stores, "avx/modes.S", "tresor_vaes_avx2_ctr256":
+        "	XOR_V		BYTES_\\w*\\i(SRC), %\\w\\()mm\\i, %\\w\\()mm\\i\n" => "";
+    "vaes_avx512: key stream goes behind the text's end", Stores, "avx/modes.S", "tresor_vaes_avx512_ctr128":
+        "	jb		.Lno_piece\\@\n" => "";
+    "aesni_avx: a part of a block with the next bytes of key stream", Stores, "avx/modes.S", "tresor_aesni_avx_ctr192":
+        "	vmovd		%xmm1, (DST)\n" => "	vmovq		%xmm1, (DST)\n";
+    "aesni_avx: a block of CBC is stored without the one before it", Stores, "avx/modes.S", "tresor_aesni_avx_cbc192_dec":
+        "	XOR_V		%\\w\\()mm\\t, %\\w\\()mm\\i, %\\w\\()mm\\i\n" => "";
+    "vaes_avx2: CBC without a chain", Stores, "avx/modes.S", "tresor_vaes_avx2_cbc128_enc":
+        "	vpxor		%xmm\\t, %xmm\\i, %xmm\\i\n.endm\n.macro	CLOSEV_cbcenc" => ".endm\n.macro	CLOSEV_cbcenc";
+    "vaes_avx512: AES-192 with one round too few", Stores, "vaes_avx512/xts.S", "tresor_vaes_avx512_ecb192_enc":
+        "27,28\n	EACH_OF		\\n, ROUND_BLOCK, \\w, 192" => "27\n	EACH_OF		\\n, ROUND_BLOCK, \\w, 192";
+    "aesni_avx: AES-192 with two rounds too few", Stores, "avx/packed.S", "tresor_aesni_avx_ecb192_enc":
+        ".irp r, 10,11,12,13,14\n" => ".irp r, 10,11,12,13\n";
+    "the key of the IV is stored", Stores, "avx/single.S", "tresor_vaes_avx2_essiv192_dec":
+        "	jz		.Lchained\\@\n" => "	vmovdqu		%xmm2, (DST)\n	jz		.Lchained\\@\n";
+    "the IV is encrypted under the data's key", Stores, "avx/single.S", "tresor_aesni_avx_essiv128_enc":
+        "	\\then		\\wrong, 0, 2, 3\n" => "	\\then		\\wrong, 2, 0, 3\n	vmovdqa		%xmm0, %xmm2\n";
 }
