@@ -124,7 +124,6 @@ fn count(runs: &[Range<u64>]) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init)] // ranges are what a map is made of
 mod tests {
     use super::*;
 
