@@ -10,15 +10,15 @@ use anyhow::{bail, ensure, Context, Result};
 use tresor_qemu::{Cache, Initramfs, VmConfig};
 
 use super::bench::{Bench, SPARE, STOCK};
-use super::cell::Oracle::{self, Log, Schedules, Secrets, Vmcore};
+use super::cell::Oracle::{self, Log, Schedules, Secrets, Stores, Vmcore};
 use super::prints::{oops, print_marks};
 use super::ram::Holders;
-use super::{Body, Scenario, RAM};
+use super::{Body, Scenario};
 use crate::evidence::Evidence;
 use crate::vmtest::logs::print_registers;
 use crate::vmtest::secrets::Look;
 
-const ORACLES: &[Oracle] = &[Secrets, Schedules, Log, Vmcore];
+const ORACLES: &[Oracle] = &[Secrets, Schedules, Stores, Log, Vmcore];
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "kexec into a new kernel",
         short: false,
         machine: |usual| usual.memory_mib(384).program("usr/sbin/kexec"),
-        oracles: RAM,
+        oracles: &[Secrets, Schedules, Stores],
         body: Body::Run(kexec),
     },
 ];
@@ -140,7 +140,8 @@ fn crash(bench: &mut Bench, print: fn(&mut Bench) -> Result<()>, how: &str) -> R
         .then(|| "no schedule of a key of the stock volume".to_owned());
     let mut findings = evidence.findings;
     findings.extend(whole_shares(&evidence.shares));
-    bench.answer(Vmcore, missing, findings)
+    bench.answer(Vmcore, missing, findings)?;
+    bench.ask_stores()
 }
 
 /// Shares that fit the registers are as good as M.
@@ -212,5 +213,6 @@ fn kexec(bench: &mut Bench) -> Result<()> {
     bench.look(Holders::Every)?;
     bench.remember_shares("before kexec")?;
     leave(bench, "kexec -e")?;
-    bench.look(Holders::Nobody).map(drop)
+    bench.look(Holders::Nobody)?;
+    bench.ask_stores()
 }

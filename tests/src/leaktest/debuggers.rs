@@ -10,7 +10,7 @@ use anyhow::{ensure, Result};
 use tresor_qemu::Prompt;
 
 use super::bench::{Bench, SPARE};
-use super::cell::Oracle::{Core, Schedules, Secrets};
+use super::cell::Oracle::{Core, Schedules, Secrets, Stores};
 use super::log::in_text;
 use super::ram::Holders;
 use super::{Body, Scenario};
@@ -24,21 +24,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "ptrace on tresorctl",
         short: true,
         machine: |usual| usual,
-        oracles: &[Secrets, Schedules],
+        oracles: &[Secrets, Schedules, Stores],
         body: Body::Run(|bench| load_under(bench, trace)),
     },
     Scenario {
         name: "gdb on tresorctl",
         short: false,
         machine: |usual| usual.program("usr/bin/gdb"),
-        oracles: &[Secrets, Schedules],
+        oracles: &[Secrets, Schedules, Stores],
         body: Body::Run(|bench| load_under(bench, gdb)),
     },
     Scenario {
         name: "gdb on a process doing I/O",
         short: false,
         machine: |usual| usual.program("usr/bin/gdb"),
-        oracles: &[Secrets, Schedules, Core],
+        oracles: &[Secrets, Schedules, Stores, Core],
         body: Body::Run(on_io),
     },
 ];
@@ -83,7 +83,8 @@ fn load_under(bench: &mut Bench, debug: fn(&mut Bench) -> Result<()>) -> Result<
         bench.look(Holders::Every)?;
     }
     bench.open_tresor()?;
-    bench.look(Holders::Every).map(drop)
+    bench.look(Holders::Every)?;
+    bench.ask_stores()
 }
 
 /// ptrace through every system call.
@@ -191,7 +192,8 @@ fn on_io(bench: &mut Bench) -> Result<()> {
             "kill $(cat /run/pid); while [ -e /proc/$(cat /run/pid) ]; do usleep 10000; done",
         )?;
     }
-    bench.guest.verify("/dev/mapper/tresor", 1)
+    bench.guest.verify("/dev/mapper/tresor", 1)?;
+    bench.ask_stores()
 }
 
 /// Asks about a core file of the process: the control is the plaintext that it reads and writes.

@@ -9,7 +9,7 @@ use anyhow::{ensure, Result};
 use tresor_uapi::STATE_LOCKED;
 
 use super::bench::{Bench, SPARE, TRESOR};
-use super::cell::Oracle::{Hibernation, Schedules, Secrets};
+use super::cell::Oracle::{Hibernation, Schedules, Secrets, Stores};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::evidence::Evidence;
@@ -22,7 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     short: true,
     // Compressed, the control could not be found in the image.
     machine: |usual| usual.reboots().append("hibernate=nocompress"),
-    oracles: &[Secrets, Schedules, Hibernation],
+    oracles: &[Secrets, Schedules, Stores, Hibernation],
     body: Body::Run(hibernation),
 }];
 
@@ -121,5 +121,6 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
     bench.guest.ensure_state(STATE_LOCKED)?;
     bench.load_again()?;
     bench.open_tresor()?;
-    bench.look(Holders::Every).map(drop)
+    bench.look(Holders::Every)?;
+    bench.ask_stores()
 }

@@ -24,8 +24,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     body: Body::Run(killed),
 }];
 
-/// Long enough to be hit.
-const COST: &str = "--argon2-memory 16384 --argon2-iterations 3";
+/// Long enough to be hit, on a fast host too.
+const COST: &str = "--argon2-memory 16384 --argon2-iterations 6";
 
 /// The pattern of the process whose core file is the control.
 const CONTROL: u64 = 81;
@@ -96,9 +96,9 @@ fn die(bench: &mut Bench, place: Place, signal: (i32, &str)) -> Result<Output> {
             vec![ask("New passphrase: ")],
         ),
         Place::Derivation => (
-            // A tenth of a second of work is more than it takes to get there.
+            // So much work is more than it takes to get there, and far less than the derivation.
             format!(
-                "touch /run/attached; until [ $(awk '{{print $14}}' /proc/$pid/stat) -ge 40 ]; do usleep 20000; done; \
+                "touch /run/attached; until [ $(awk '{{print $14}}' /proc/$pid/stat) -ge 15 ]; do usleep 20000; done; \
                  {kill}"
             ),
             "",

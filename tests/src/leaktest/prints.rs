@@ -6,10 +6,12 @@ use anyhow::{ensure, Result};
 use tresor_qemu::Vm;
 
 use super::bench::Bench;
-use super::cell::Oracle::{Log, Schedules, Secrets, Stores};
+use super::cell::Oracle::{self, Log, Schedules, Secrets, Stores};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::vmtest::logs::{print_registers, MARK};
+
+const ORACLES: &[Oracle] = &[Secrets, Schedules, Stores, Log];
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -17,14 +19,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "sysrq and WARN",
         short: false,
         machine: |usual| usual.append("log_buf_len=4M"),
-        oracles: &[Secrets, Schedules, Stores, Log],
+        oracles: ORACLES,
         body: Body::Run(|bench| prints(bench, warn_and_sysrq)),
     },
     Scenario {
         name: "oops",
         short: false,
         machine: |usual| usual,
-        oracles: &[Secrets, Schedules, Log],
+        oracles: ORACLES,
         body: Body::Run(|bench| prints(bench, oops)),
     },
 ];
@@ -45,10 +47,7 @@ fn prints(bench: &mut Bench, print: fn(&mut Bench) -> Result<()>) -> Result<()> 
     }
     load.stop(&mut bench.guest)?;
     bench.ask_log(from, &registers, missing)?;
-    if bench.has(Stores) {
-        bench.ask_stores()?;
-    }
-    Ok(())
+    bench.ask_stores()
 }
 
 /// The control of the kernel's log: with marks in the debug registers and no module, what prints

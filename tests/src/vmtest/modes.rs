@@ -7,13 +7,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use aes::cipher::{BlockEncrypt, KeyInit};
+use aes::Aes256;
 use anyhow::{bail, ensure, Context, Result};
 use sha2::{Digest, Sha256};
+use tresor_qemu::Forms;
 
 use super::engines::insert_engine;
 use super::guest::Guest;
 use super::secrets::Key;
 use crate::modes::{Cipher, Mode};
+use crate::reference::Master;
 
 /// Lengths of requests: around blocks, groups of blocks, sections and pages, and what lies between.
 const LENGTHS: [usize; 37] = [
@@ -86,6 +90,67 @@ pub(super) fn equals_the_reference(guest: &mut Guest, key: &Key, mode: Mode) -> 
         lengths.len(),
         lengths[0],
     ));
+    Ok(())
+}
+
+/// How the names begin of what [`under_watch`] tells the watch.
+pub(super) const WATCHED: &str = "a mode's";
+
+/// Has requests made in every mode, of a length that is no multiple of the block where it takes one, after
+/// telling the watch of stores what no store may leave behind: the keys, the encrypted IV, the last
+/// block's key stream, and the half of a stolen block that is no ciphertext.
+pub(super) fn under_watch(guest: &mut Guest, master: &Master) -> Result<()> {
+    guest.vm.check("modprobe tresor_test")?;
+    for mode in Mode::ALL {
+        let algorithm = mode.algorithm();
+        let len = if mode.takes(4104) { 4104 } else { 4112 };
+        for &bytes in mode.blobs() {
+            let blob = blob(bytes);
+            let (key, forms) = match mode {
+                Mode::Xts => (master.xts_key(&blob)?, Forms::Xts),
+                _ => (master.volume_key(mode as u8, &blob), Forms::Aes),
+            };
+            let mut secrets = vec![("key", key, forms)];
+            let cipher = Cipher::new(master, mode, &blob)?;
+            match mode {
+                Mode::Xts => {
+                    // Without the rest, the last whole block is encrypted as it is.
+                    let whole = len / 16 * 16;
+                    let block = answer(&cipher, whole)?[whole - 16..whole].to_vec();
+                    secrets.push(("stolen half", block[len % 16..].to_vec(), Forms::Plain));
+                }
+                Mode::Ctr => {
+                    let mut stream = vec![0; len.next_multiple_of(16)];
+                    cipher.encrypt(&mut iv(), &mut stream)?;
+                    let last = stream.split_off(stream.len() - 16);
+                    secrets.push(("key stream", last, Forms::Plain));
+                }
+                Mode::EssivCbc => {
+                    let iv_key = master.essiv_key(&blob);
+                    let mut first = iv();
+                    Aes256::new_from_slice(&iv_key)?.encrypt_block((&mut first).into());
+                    secrets.push(("IV key", iv_key, Forms::Aes));
+                    secrets.push(("encrypted IV", first.to_vec(), Forms::Plain));
+                }
+                Mode::Cbc | Mode::Ecb => {}
+            }
+            let watch = guest.vm.store_watch()?;
+            for (what, secret, forms) in &secrets {
+                let name = format!("{WATCHED} {what}: {algorithm}, {} bits", 8 * bytes);
+                watch.add_secret(&name, secret, *forms)?;
+            }
+            let script = format!(
+                "echo 'crypt {algorithm} {bytes} {len}' | cat >/proc/tresor_test && \
+                 sha256sum /proc/tresor_test"
+            );
+            let said = guest.vm.check_for(&script, Duration::from_secs(120))?;
+            let wanted = hex::encode(Sha256::digest(answer(&cipher, len)?));
+            ensure!(
+                said.starts_with(&wanted),
+                "{algorithm}, {bytes} bytes: {said}"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use super::disks::{Tally, BYTES, INLINE, RAM_DISK};
 use super::guest::{Guest, PROGRAM};
 use super::secrets::{random, Key};
 use super::strikes::Striker;
+use crate::modes::Mode;
 
 const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
@@ -106,6 +107,36 @@ fn strike_volume(striker: &mut Striker<'_>, key: &Key, name: &str, routine: &str
     Ok(())
 }
 
+/// Has requests of the crypto API made on CPU 0, in the modes that no volume above is in.
+fn strike_mode(striker: &mut Striker<'_>, key: &Key, engine: &str, mode: Mode) -> Result<()> {
+    let (name, both) = match mode {
+        Mode::Xts => return Ok(()),
+        Mode::Cbc => ("cbc", true),
+        Mode::Ctr => ("ctr", false),
+        Mode::Ecb => ("ecb", true),
+        Mode::EssivCbc => ("essiv", true),
+    };
+    for bytes in mode.blobs() {
+        let routine = format!("{engine}_{name}{}", 8 * bytes);
+        let request = format!(
+            "taskset 1 sh -c \"echo 'crypt {} {bytes} 64' | cat >/proc/tresor_test\" && echo ok",
+            mode.algorithm()
+        );
+        // Each request is encrypted, and then decrypted.
+        if both {
+            let encrypt = format!("{routine}_enc");
+            striker.strike_routine(&encrypt, |dbg| start(dbg.vm(), &request, &[]))?;
+            striker.strike_routine(&format!("{routine}_dec"), |_| Ok(()))?;
+        } else {
+            striker.strike_routine(&routine, |dbg| start(dbg.vm(), &request, &[]))?;
+        }
+        let said = said(striker)?;
+        ensure!(said == "ok", "{routine}: {said}");
+        striker.stop_armed(key)?;
+    }
+    Ok(())
+}
+
 /// Strikes the windows of this engine's variant. The life of M is the variant aesni's for all of them.
 fn strike_engine(guest: &mut Guest, engine: &str) -> Result<()> {
     guest.vm.check("modprobe tresor_test")?;
@@ -118,7 +149,7 @@ fn strike_engine(guest: &mut Guest, engine: &str) -> Result<()> {
         .vm
         .check("grep -e tresor_ -e 3nmi6handle -e ' native_irq_return_iret$' /proc/kallsyms")?;
     let key = Key::random()?;
-    let life = engine == "aesni";
+    let (life, all) = (engine == "aesni", guest.all);
     if !life {
         guest.load(&key)?;
     }
@@ -139,9 +170,22 @@ fn strike_engine(guest: &mut Guest, engine: &str) -> Result<()> {
         striker.dbg.interrupt()?;
     }
 
+    // The windows of the other modes come from the same macros: for the long run.
+    if all {
+        for mode in Mode::ALL {
+            strike_mode(&mut striker, &key, engine, mode)?;
+        }
+    }
+
     let mine = |routine: &str| {
-        let name = routine.strip_prefix(engine);
-        name.is_some_and(|name| name.starts_with("_xts") || life && !name.starts_with("_avx"))
+        let rest = routine.strip_prefix(engine).unwrap_or_default();
+        let mode = ["_xts", "_cbc", "_ctr", "_ecb", "_essiv"]
+            .into_iter()
+            .find(|mode| rest.starts_with(mode));
+        match mode {
+            Some(mode) => all || mode == "_xts",
+            None => life && !rest.is_empty() && !rest.starts_with("_avx"),
+        }
     };
     let (tally, windows) = (striker.tally.clone(), striker.windows(mine));
     striker.dbg.detach()?;

@@ -17,7 +17,7 @@ use tresor_qemu::{target_dir, Cache, Drive, Forms, Hit, ShareLine, StoreReport, 
 use super::disks::{INLINE, RAM_DISK};
 use super::guest::{Guest, PROGRAM};
 use super::secrets::{random, Key};
-use super::Skip;
+use super::{modes, Skip};
 use crate::luks::Header;
 use crate::master::{create_with, derive, load};
 use crate::reference::Master;
@@ -29,8 +29,9 @@ const UUID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 /// Less memory for Argon2 than usual, which an emulator is slow to take out of the kernel's own map.
 const COST: &str = "--argon2-memory 8192";
 /// How the names of the secrets begin that no store may leave behind.
-const OURS: [&str; 5] = [
+const OURS: [&str; 6] = [
     "M",
+    modes::WATCHED,
     "the passphrase",
     "the volume's effective key",
     "the tweak of",
@@ -287,6 +288,8 @@ pub(super) fn no_store_of_a_load_and_of_busy_volumes_holds_the_key(
     );
     guest.verify("/dev/mapper/tresor_crypt", 91)?;
     volume.close(&mut guest.vm)?;
+    // What dm-crypt does not ask for.
+    modes::under_watch(guest, &key.master)?;
     ensure!(guest.lock()? == "ok", "it cannot be locked");
     let again = load(&mut guest.vm, &passphrase)?;
     ensure!(again.success(), "tresorctl load: {}", again.text());
