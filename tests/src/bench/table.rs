@@ -49,13 +49,13 @@ fn host(report: &Report, out: &mut String) {
         }
     }
     for (mode, direction) in kinds {
-        let _ = write!(out, "\n{:<38}", format!("{mode}, {direction}: MB/s (ns)"));
+        let _ = write!(out, "\n{:<42}", format!("{mode}, {direction}: MB/s (ns)"));
         for bytes in LENGTHS {
             let _ = write!(out, "{:>19}", format!("{bytes} B"));
         }
         out.push('\n');
         for code in report.codes() {
-            let _ = write!(out, "{code:<38}");
+            let _ = write!(out, "{code:<42}");
             for bytes in LENGTHS {
                 let cell = report
                     .row(code, mode, direction, bytes)
@@ -82,7 +82,7 @@ fn ratios(report: &Report, mode: &str, direction: &str, out: &mut String) {
         }
     }
     for (code, against) in pairs {
-        let _ = write!(out, "{:<38}", format!("{code} by {against}"));
+        let _ = write!(out, "{:<42}", format!("{code} by {against}"));
         for bytes in LENGTHS {
             let ratio = here
                 .iter()
