@@ -19,6 +19,7 @@ use tresor_qemu::{Cache, Drive, Vm, VmConfig};
 
 use crate::data::Data;
 use crate::timeline::Timeline;
+use crate::vmtest::secrets::{passphrase, random};
 use crate::volume::{verify, Unlock, Volume};
 
 /// At least this many bytes of real files are copied.
@@ -103,9 +104,9 @@ impl<'a> Demo<'a> {
                 name: "control",
                 cipher: "aes-xts-plain64",
                 uuid: uuid()?,
-                unlock: Unlock::Passphrase(hex::encode(random::<32>()?).into_bytes()),
+                unlock: Unlock::Passphrase(passphrase()?.into_bytes()),
             },
-            passphrase: hex::encode(random::<16>()?),
+            passphrase: passphrase()?,
         })
     }
 
@@ -152,13 +153,6 @@ fn clear(out: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| anyhow::anyhow!("no random bytes from the host: {e}"))?;
-    Ok(bytes)
 }
 
 /// A random UUID (RFC 9562, version 4) in lower case.

@@ -5,18 +5,19 @@
 use anyhow::{ensure, Context, Result};
 
 use super::first_boot::First;
-use super::{random, Demo};
+use super::Demo;
 use crate::kernel_log::complaints;
 use crate::master;
 use crate::report::SecondBoot;
 use crate::timeline::Timeline;
+use crate::vmtest::secrets::passphrase;
 
 impl Demo<'_> {
     pub(super) fn second_boot(&self, first: &First, timeline: &mut Timeline) -> Result<SecondBoot> {
         let vm = &mut timeline.step("boot again", || self.boot("demo-again"))?;
         let wrong_passphrase = timeline.step("try a wrong passphrase for this key", || {
             vm.write_file(master::DESCRIPTION, &first.description)?;
-            let output = master::load(vm, &hex::encode(random::<16>()?))?;
+            let output = master::load(vm, &passphrase()?)?;
             ensure!(!output.success(), "tresorctl took a wrong passphrase");
             Ok(master::last_line(&output))
         })?;
@@ -25,7 +26,7 @@ impl Demo<'_> {
         let (other_key_id, refusal) =
             timeline.step("load another key, try to open the volume with it", || {
                 vm.check(&format!("rm {}", master::DESCRIPTION))?;
-                master::create(vm, &hex::encode(random::<16>()?))?;
+                master::create(vm, &passphrase()?)?;
                 let key_id = master::status(vm)?.key_id.context("no key is loaded")?;
                 Ok((key_id, self.tresor.try_open(vm)?))
             })?;

@@ -20,7 +20,7 @@ use crate::master::{create_with, derive, last_line, load};
 use crate::reference::Master;
 use crate::vmtest::guest::{Guest, PROGRAM};
 use crate::vmtest::runner::MEMORY;
-use crate::vmtest::secrets::{random, Key};
+use crate::vmtest::secrets::{passphrase, random, Key};
 
 /// The volume with our cipher, as `/dev/mapper/tresor` on `/dev/disk/tresor`.
 pub const TRESOR: &str = "tresor";
@@ -105,7 +105,7 @@ impl Bench {
             // Replaced when the guest has drawn the salt.
             key: Key::random()?,
             known: Known {
-                passphrase: hex::encode(random::<16>()?),
+                passphrase: passphrase()?,
                 m: [0; 32],
                 effective: Vec::new(),
                 control,

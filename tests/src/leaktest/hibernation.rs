@@ -14,7 +14,7 @@ use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::evidence::Evidence;
 use crate::master::{last_line, load};
-use crate::vmtest::secrets::random;
+use crate::vmtest::secrets::passphrase;
 
 /// What this file has.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -112,7 +112,7 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
         "it is locked for another key: {status:?}"
     );
     bench.look(Holders::Nobody)?;
-    let wrong = load(&mut bench.guest.vm, &hex::encode(random::<16>()?))?;
+    let wrong = load(&mut bench.guest.vm, &passphrase()?)?;
     ensure!(
         !wrong.success() && last_line(&wrong).contains("wrong passphrase"),
         "a wrong passphrase: {}",

@@ -17,7 +17,7 @@ use crate::data::BLOCK;
 use crate::disk;
 use crate::luks::Header;
 use crate::vmtest::disks::BYTES;
-use crate::vmtest::secrets::{random, Found};
+use crate::vmtest::secrets::{passphrase, random, Found};
 use crate::volume::{Unlock, Volume};
 
 /// What this file has.
@@ -34,7 +34,7 @@ const SEED: u64 = 61;
 
 fn luks(bench: &mut Bench) -> Result<()> {
     bench.arm()?;
-    let passphrase = hex::encode(random::<16>()?).into_bytes();
+    let passphrase = passphrase()?.into_bytes();
     let tresor = volume(TRESOR, "tresor-xts-plain64", Unlock::SlotKey)?;
     let stock = volume(
         STOCK,

@@ -15,7 +15,7 @@ use tresor_qemu::{Output, Prompt};
 use tresor_uapi::{STATE_ARMED, STATE_EMPTY};
 
 use super::guest::{Guest, PROGRAM};
-use super::secrets::{random, Found, Key};
+use super::secrets::{passphrase, random, Found, Key};
 use crate::master::{last_line, DESCRIPTION, QUESTION};
 use crate::reference::Master;
 
@@ -63,7 +63,7 @@ struct Derived {
 impl Derived {
     /// Draws a passphrase and a salt.
     fn random(cost: Cost) -> Result<Self> {
-        let passphrase = hex::encode(random::<16>()?);
+        let passphrase = passphrase()?;
         let salt = random()?;
         let failed = |e| anyhow::anyhow!("Argon2id: {e}");
         let params = Params::new(cost.0, 1, cost.1, Some(32)).map_err(failed)?;
@@ -254,7 +254,7 @@ pub(super) fn what_was_typed_in_vain_leaves_nothing_in_ram(guest: &mut Guest) ->
         ("erased", "\x15", 2),
         ("unfinished", "\x16", 130),
     ] {
-        let typed = hex::encode(random::<16>()?);
+        let typed = passphrase()?;
         let command = match what {
             "unfinished" => "(sleep 2; kill -INT $(pidof tresorctl)) & tresorctl load",
             _ => "tresorctl load",

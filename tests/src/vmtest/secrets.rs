@@ -46,6 +46,21 @@ pub fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// A random passphrase of 32 characters. They are of 64 kinds: of hex digits, one word of eight in a thousand
+/// is so regular that a search refuses to look for it.
+///
+/// # Errors
+/// If the host has no random bytes.
+pub fn passphrase() -> Result<String> {
+    const CHARACTERS: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-";
+    let bytes = random::<32>()?;
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(CHARACTERS[usize::from(byte % 64)]))
+        .collect())
+}
+
 /// The stopped machine, seen from outside.
 pub struct Look {
     /// DR0 to DR7 of every CPU.

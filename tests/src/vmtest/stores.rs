@@ -16,7 +16,7 @@ use tresor_qemu::{target_dir, Cache, Drive, Forms, Hit, ShareLine, StoreReport, 
 
 use super::disks::{INLINE, RAM_DISK};
 use super::guest::{Guest, PROGRAM};
-use super::secrets::{random, Key};
+use super::secrets::{passphrase, random, Key};
 use super::{modes, Skip};
 use crate::luks::Header;
 use crate::master::{create_with, derive, load};
@@ -221,7 +221,7 @@ pub(super) fn no_store_of_a_load_and_of_busy_volumes_holds_the_key(
 ) -> Result<()> {
     guest.insert()?;
     guest.vm.check("rm -rf /etc/tresor/key.toml")?;
-    let passphrase = hex::encode(random::<12>()?);
+    let passphrase = passphrase()?;
     let description = create_with(&mut guest.vm, &passphrase, COST)?;
     let m = derive(&description, passphrase.as_bytes())?;
     let key = Key {
