@@ -45,10 +45,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Room for a crash kernel, which unpacks the same initramfs, and the usual RAM.
+/// Room for a crash kernel, which unpacks the same initramfs, and the usual RAM: so much that a piece for it
+/// is left wherever the kernel has put itself, and that the rest fits the disk for the vmcore.
 fn machine(usual: VmConfig) -> VmConfig {
     usual
-        .memory_mib(544)
+        .memory_mib(736)
         .append("crashkernel=256M")
         .program("usr/sbin/kexec")
 }
