@@ -36,7 +36,7 @@ const DISKS: [(&str, u64); 4] = [
     (TRESOR, 24 << 20),
     (STOCK, 24 << 20),
     (PLAIN, 8 << 20),
-    (SPARE, 512 << 20),
+    (SPARE, 768 << 20),
 ];
 
 /// Argon2id as the bench asks for it: little, since an emulated CPU does it, twice a boot. What is

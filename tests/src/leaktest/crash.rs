@@ -130,7 +130,7 @@ fn crash(bench: &mut Bench, print: fn(&mut Bench) -> Result<()>, how: &str) -> R
     bench.ask_log(from, &before.cpus, missing)?;
 
     bench.guest.vm.check_for(
-        "dd if=/proc/vmcore of=/dev/disk/spare bs=1M conv=fsync 2>/dev/null",
+        "dd if=/proc/vmcore of=/dev/disk/spare bs=1M conv=fsync 2>&1",
         Duration::from_secs(180),
     )?;
     let image = bench.image(SPARE);
