@@ -61,11 +61,12 @@ impl Shares {
 
     /// Computes the share of a CPU anew from RAM; the value, if it is a new one.
     ///
-    /// While S_c is being set up or erased there is no share: a word of it is zero.
+    /// While S_c is being set up or erased there is no share: half a word of it, or more, is zero. (What is
+    /// set up byte by byte has a last word with zeros at its end, where M itself would be taken for a share.)
     pub fn update(&mut self, cpu: u32, ram: &Ram, filter: &Counts) -> Option<[u8; SHARE]> {
         let line = self.lines.iter_mut().find(|line| line.place.cpu == cpu)?;
         let s = ram.get(line.place.address, SHARE);
-        if s.chunks_exact(8).any(|word| word == [0; 8]) {
+        if s.chunks_exact(4).any(|half| half == [0; 4]) {
             return None;
         }
         let value = std::array::from_fn(|i| self.m[i] ^ s[i]);

@@ -327,6 +327,30 @@ fn the_share_in_the_registers_is_followed_through_refreshes() {
 }
 
 #[test]
+fn a_share_that_is_being_set_up_byte_by_byte_is_none() {
+    let machine = Machine::new();
+    let m: [u8; 32] = secret(1, 32).try_into().unwrap();
+    let (line, s) = (0x8000, secret(2, 32));
+    machine.dma(line, &[0; 32]);
+    let places = vec![ShareLine {
+        cpu: 1,
+        address: line,
+    }];
+    machine.watch.follow_shares(m, places).unwrap();
+    for (i, byte) in s.iter().enumerate() {
+        machine.store(1, line + i as u64, &[*byte]);
+    }
+    // What M's last word looks like while it is wiped, if its first byte turns to what S_c's has made of it.
+    let mut last = m[24..].to_vec();
+    last[0] ^= s[24];
+    machine.store(2, 0x9000, &last);
+    let share: Vec<u8> = m.iter().zip(&s).map(|(a, b)| a ^ b).collect();
+    machine.store(3, 0x9100, &share[24..]);
+    let pcs: Vec<u64> = machine.hits().iter().map(|hit| hit.pc).collect();
+    assert_eq!(pcs, [3]);
+}
+
+#[test]
 fn stores_count_as_checked_only_once_there_is_a_secret() {
     let machine = Machine::new();
     machine.store(1, 0x1000, &[1; SAMPLE][..4]);
