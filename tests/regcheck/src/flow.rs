@@ -47,7 +47,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(crate) fn end(&self) -> u64 {
-        self.symbol.address + self.symbol.size
+        self.symbol.address.saturating_add(self.symbol.size)
     }
 
     /// The disassembly of the instruction at `at`.
@@ -153,7 +153,10 @@ impl<'a> Walk<'a> {
         };
         let mut heads = BTreeSet::from([self.symbol.address]);
         for (at, state) in &states {
-            let instruction = self.code[at];
+            // A routine outside of its section has no code at all, which was found out above.
+            let Some(&instruction) = self.code.get(at) else {
+                continue;
+            };
             let step = Step::run(self.context, &instruction, state);
             for (rule, what) in step.faults {
                 self.find(rule, *at, what);

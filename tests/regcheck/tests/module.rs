@@ -5,6 +5,7 @@
 use std::fs;
 use std::process::Command;
 
+use object::{Object, ObjectSection, ObjectSymbol};
 use proptest::prelude::*;
 use regcheck::{check, BadFile};
 use tresor_qemu::Cache;
@@ -33,6 +34,27 @@ fn a_byte_of_the_built_module_changed_is_refused() {
         .expect("the test behind a window");
     bytes[at + 2] = 0xd2;
     assert!(!check(&bytes).expect("still an object").proved);
+}
+
+/// A routine that its symbol places where its section has no bytes.
+#[test]
+fn a_routine_outside_of_its_section_is_refused() {
+    let bytes = module();
+    let file = object::File::parse(&*bytes).expect("an object");
+    let table = file.section_by_name(".symtab").expect("a symbol table");
+    let (table, _) = table.file_range().expect("it is in the file");
+    let routine = file
+        .symbols()
+        .find(|symbol| symbol.name().is_ok_and(|name| name.starts_with("tresor_aesni_xts")))
+        .expect("a routine");
+    // st_value and st_size of Elf64_Sym (System V ABI, chapter 4, "Symbol Table").
+    for (field, value) in [(8, 1 << 40), (8, u64::MAX), (16, 1 << 40), (16, u64::MAX)] {
+        let mut bytes = bytes.clone();
+        let at = table as usize + routine.index().0 * 24 + field;
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        let report = check(&bytes).expect("still an object");
+        assert!(!report.proved, "field {field} of {value:#x}: {report}");
+    }
 }
 
 #[test]
