@@ -17,15 +17,55 @@
 use crate::{
     bindings,
     cipher::{self, CheckValue, Input, Line, Purpose, Share},
-    percpu::{self, online, Slot},
+    percpu::{self, online, Holding, Slot},
     section::Section,
     store,
 };
 use core::{
     ffi::c_void,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
-use kernel::{cpu::CpuId, cpumask::CpumaskVar, prelude::*};
+use kernel::{prelude::*, str::CStr, sync::global_lock};
+
+global_lock! {
+    // SAFETY: `init()` is called before anything else of this module.
+    unsafe(uninit) static ARMING: Mutex<()> = ();
+}
+
+/// Makes the mutex usable.
+///
+/// # Safety
+///
+/// To be called exactly once, before any other function of this file.
+pub(crate) unsafe fn init() {
+    // SAFETY: By this function's own contract.
+    unsafe { ARMING.init() };
+}
+
+/// Whether a CPU may be armed from another one at any time, or only when the key is loaded.
+static ANY_TIME: AtomicBool = AtomicBool::new(true);
+
+/// Reads the module parameter `rearm`. Refuses, with the reason in the kernel log, what it does not know.
+pub(crate) fn choose() -> Result {
+    // SAFETY: The parameter is a NUL-terminated string, set before the module is initialised and
+    // never changed.
+    let rearm = unsafe { CStr::from_char_ptr(bindings::tresor_rearm_parameter()) };
+    let any_time = match rearm.to_bytes() {
+        b"always" => true,
+        b"never" => false,
+        _ => {
+            pr_err!("refusing to load: rearm is always or never, not {rearm:?}\n");
+            return Err(EINVAL);
+        }
+    };
+    ANY_TIME.store(any_time, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether a CPU may be armed from another one although no key is being loaded.
+pub(crate) fn any_time() -> bool {
+    ANY_TIME.load(Ordering::Relaxed)
+}
 
 /// Public bytes that never repeat, for the context of a pad or a mask.
 fn fresh() -> [u8; 16] {
@@ -49,7 +89,7 @@ pub(crate) fn refresh_all(check: &CheckValue) -> u32 {
             // SAFETY: In a section of the CPU that owns `slot`.
             let held = unsafe { cipher::refresh(&slot.share, check, &inputs) }.is_ok();
             if held {
-                slot.armed.store(true, Ordering::Relaxed);
+                slot.set(Holding::Armed);
             } else {
                 store::note_loss(slot);
             }
@@ -62,17 +102,19 @@ pub(crate) fn refresh_all(check: &CheckValue) -> u32 {
 
 /// Arms every online CPU that lacks the key, and returns how often M crossed RAM for it.
 ///
-/// May sleep. A CPU that could not be armed stays as it was; the next call tries again.
+/// May sleep. A CPU that could not be armed stays as it was; the next call tries again. It may be long until
+/// CPUs that go on- or offline have done so: the store's mutex must not be held.
 pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
+    let _alone = ARMING.lock();
     let slots = percpu::slots();
-    let Some(giver) = online().find(|&cpu| slots[cpu].armed.load(Ordering::Relaxed)) else {
+    let Some(giver) = online().find(|&cpu| slots[cpu].is_armed()) else {
         return 0;
     };
     let mut armings = 0;
     for receiver in online() {
         let slot = &slots[receiver];
         if receiver == giver
-            || slot.armed.load(Ordering::Relaxed)
+            || slot.is_armed()
             || !slot.reserved.load(Ordering::Relaxed)
         {
             continue;
@@ -98,7 +140,7 @@ mod phase {
 }
 
 /// The one line that M crosses, as pad and masked key. It is used only under `stop_machine()`, by
-/// the CPU whose turn the phase says it is; transfers are serialised by the store's mutex.
+/// the CPU whose turn the phase says it is; transfers are serialised by [`ARMING`].
 static LINE: Line = Line::new();
 
 /// Zeroes the line that M crosses. Any context.
@@ -116,10 +158,6 @@ struct Transfer<'a> {
 }
 
 fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> Result {
-    let mut cpus = CpumaskVar::new_zero(GFP_KERNEL)?;
-    for cpu in [giver, receiver] {
-        cpus.set(CpuId::from_u32(cpu as u32).ok_or(EINVAL)?);
-    }
     let transfer = Transfer {
         giver,
         receiver,
@@ -128,14 +166,13 @@ fn hand_over(check: &CheckValue, giver: usize, receiver: usize, slot: &Slot) -> 
         inputs: store::inputs(Purpose::Transport, &fresh()),
         phase: AtomicU32::new(phase::START),
     };
-    // If one of the two goes offline before the machine stops, the callback runs on the other
-    // alone, which sees that and gives up.
+    // If one of the two goes offline before the machine stops, the callback sees that and gives up.
     // SAFETY: The callback gets the `Transfer` that it expects, which outlives the call.
     let ret = unsafe {
         bindings::stop_machine(
             Some(transfer_on_cpu),
             (&raw const transfer).cast_mut().cast(),
-            cpus.as_raw(),
+            bindings::tresor_cpu_online_mask(),
         )
     };
     // A transfer that failed half-way may have left a pad.
@@ -158,6 +195,10 @@ unsafe extern "C" fn transfer_on_cpu(transfer: *mut c_void) -> i32 {
     // Nobody goes on- or offline while the machine is stopped.
     if !online().any(|cpu| cpu == transfer.giver) || !online().any(|cpu| cpu == transfer.receiver) {
         return ENODEV.to_errno();
+    }
+    // Nor does the key change. Another one may have been loaded since, and the receiver hold that.
+    if !store::is_held(transfer.check) {
+        return ECANCELED.to_errno();
     }
     let result = Section::enter().and_then(|section| {
         if section.cpu() == transfer.giver {
@@ -218,7 +259,7 @@ impl Transfer<'_> {
         // SAFETY: In a section of the receiver, which owns `share`.
         if unsafe { cipher::check(share, self.check) }.is_ok() {
             // It was only thought to have lost the key. Its share must not be touched.
-            self.slot.armed.store(true, Ordering::Relaxed);
+            self.slot.set(Holding::Armed);
             return Err(EALREADY);
         }
         store::draw_share(self.slot);
@@ -231,7 +272,7 @@ impl Transfer<'_> {
             unsafe { cipher::wipe(share) };
             return taken;
         }
-        self.slot.armed.store(true, Ordering::Relaxed);
+        self.slot.set(Holding::Armed);
         self.advance(phase::MASKED, phase::DONE)
     }
 

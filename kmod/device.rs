@@ -21,21 +21,61 @@ use crate::{
     cipher::CheckValue,
     engine,
     key_buffer::KeyBuffer,
-    nmi, percpu,
+    nmi,
+    percpu::{self, Holding},
+    queue,
     store::{self, State},
     uapi,
 };
-use core::mem::offset_of;
+use core::{mem::offset_of, sync::atomic::{AtomicU32, Ordering}};
 use kernel::{
     fs::File,
     miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration},
     prelude::*,
+    time::{delay::fsleep, Delta},
     transmute::AsBytes,
     uaccess::{UserPtr, UserSlice},
 };
 
-/// The device. It has no state of its own: the key store has.
-pub(crate) struct TresorDevice;
+/// How many files of the device are open.
+static OPEN: AtomicU32 = AtomicU32::new(0);
+
+/// An open file of the device. It has no state of its own: the key store has.
+pub(crate) struct TresorDevice(());
+
+impl TresorDevice {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for TresorDevice {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// What the device's files need, for longer than the device itself: who forces the module out does so
+/// although they are open.
+pub(crate) struct Files(());
+
+impl Files {
+    /// To be made before the device, and dropped after it.
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        while OPEN.load(Ordering::Acquire) != 0 {
+            fsleep(Delta::from_millis(20));
+        }
+        // Whoever closed the last one is still on his way out of the module.
+        fsleep(Delta::from_millis(20));
+    }
+}
 
 /// How to register it.
 pub(crate) const OPTIONS: MiscDeviceOptions = MiscDeviceOptions { name: c"tresor" };
@@ -50,13 +90,16 @@ impl MiscDevice for TresorDevice {
     type Ptr = KBox<Self>;
 
     fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Self>> {
-        Ok(KBox::new(TresorDevice, GFP_KERNEL)?)
+        let file = TresorDevice::new();
+        Ok(KBox::new(file, GFP_KERNEL)?)
     }
 
     fn ioctl(_me: &Self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let arg = UserPtr::from_addr(arg);
-        if cmd == uapi::STATUS {
-            return status(arg);
+        match cmd {
+            uapi::STATUS => return status(arg),
+            uapi::CPU => return cpu(arg),
+            _ => {}
         }
         // SAFETY: Process context.
         if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) } {
@@ -92,17 +135,43 @@ fn status(arg: UserPtr) -> Result<isize> {
         cpus_online: percpu::online().count() as u32,
         cpus_armed: store.armed,
         volumes: store.volumes,
-        reserved: 0,
+        waiting: queue::len(),
         armings: store.armings,
         refreshes: store.refreshes,
         losses: store.losses,
         nmi_restarts: nmi::restarts(),
+        hopped: queue::hopped(),
+        parked: queue::parked(),
         engine: padded(engine::chosen().name()),
         version: padded(crate::VERSION),
     };
     UserSlice::new(arg, size_of::<uapi::Status>())
         .writer()
         .write(&status)?;
+    Ok(0)
+}
+
+fn cpu(arg: UserPtr) -> Result<isize> {
+    let mut reader = UserSlice::new(arg, size_of::<u32>()).reader();
+    let cpu = reader.read::<u32>()? as usize;
+    let slot = percpu::slots().get(cpu).ok_or(ENXIO)?;
+    let state = match slot.holding() {
+        Holding::Offline => uapi::CPU_OFFLINE,
+        _ if !slot.reserved.load(Ordering::Relaxed) => match percpu::online().any(|n| n == cpu) {
+            true => uapi::CPU_REFUSED,
+            false => uapi::CPU_OFFLINE,
+        },
+        Holding::NotYet => uapi::CPU_NOT_YET,
+        Holding::Armed => uapi::CPU_ARMED,
+        Holding::Lost => uapi::CPU_LOST,
+        Holding::Erased => uapi::CPU_ERASED,
+    };
+    UserSlice::new(
+        arg.wrapping_byte_add(offset_of!(uapi::Cpu, state)),
+        size_of::<u32>(),
+    )
+    .writer()
+    .write(&state)?;
     Ok(0)
 }
 
@@ -124,9 +193,7 @@ fn load(arg: UserPtr) -> Result<isize> {
         _ => Some(CheckValue(expected.try_into().map_err(|_| EINVAL)?)),
     };
     store::wait_for_random()?;
-    let mut key = KeyBuffer::take();
-    key.copy_from_user(arg)?;
-    store::load(key, expected)?;
+    store::load(KeyBuffer::from_user(arg)?, expected)?;
     Ok(0)
 }
 
@@ -160,9 +227,8 @@ fn slot_key(arg: UserPtr) -> Result<isize> {
     if reader.read::<u32>()? != 0 || !is_uuid(&uuid) {
         return Err(EINVAL);
     }
-    let mut key = KeyBuffer::take();
-    store::slot_key(&uuid, &mut key)?;
-    key.copy_to_user(arg.wrapping_byte_add(offset_of!(uapi::SlotKey, key)))?;
+    let out = arg.wrapping_byte_add(offset_of!(uapi::SlotKey, key));
+    KeyBuffer::to_user(out, |key| store::slot_key(&uuid, key))?;
     Ok(0)
 }
 

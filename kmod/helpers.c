@@ -8,10 +8,15 @@
 #include <asm/asm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <linux/bottom_half.h>
+#include <linux/completion.h>
 #include <linux/moduleparam.h>
+#include <linux/preempt.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/task_stack.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 
 unsigned long tresor_irq_save(void)
 {
@@ -70,6 +75,15 @@ const char *tresor_engine_parameter(void)
 	return engine;
 }
 
+static char *rearm = "always";
+module_param(rearm, charp, 0444);
+MODULE_PARM_DESC(rearm, "always or never: whether a CPU that lost the key is given it by another one before it is loaded again (default: always)");
+
+const char *tresor_rearm_parameter(void)
+{
+	return rearm;
+}
+
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm)
 {
 	return crypto_skcipher_ctx(tfm);
@@ -78,6 +92,76 @@ void *tresor_skcipher_ctx(struct crypto_skcipher *tfm)
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req)
 {
 	return crypto_skcipher_reqtfm(req);
+}
+
+void tresor_skcipher_set_reqsize(struct crypto_skcipher *tfm, unsigned int size)
+{
+	crypto_skcipher_set_reqsize(tfm, size);
+}
+
+void *tresor_skcipher_request_ctx(struct skcipher_request *req)
+{
+	return skcipher_request_ctx(req);
+}
+
+void tresor_skcipher_complete(struct skcipher_request *req, int err)
+{
+	skcipher_request_complete(req, err);
+}
+
+bool tresor_skcipher_is_waited_for(struct skcipher_request *req)
+{
+	return req->base.complete == crypto_req_done;
+}
+
+void tresor_bottom_halves_off(void)
+{
+	local_bh_disable();
+}
+
+void tresor_bottom_halves_on(void)
+{
+	local_bh_enable();
+}
+
+bool tresor_in_interrupt(void)
+{
+	return in_interrupt();
+}
+
+void tresor_init_completion(struct completion *x)
+{
+	init_completion(x);
+}
+
+void tresor_reinit_completion(struct completion *x)
+{
+	reinit_completion(x);
+}
+
+void tresor_memalloc_noio(void)
+{
+	memalloc_noio_save();
+}
+
+void tresor_init_work(struct work_struct *work, work_func_t f)
+{
+	INIT_WORK(work, f);
+}
+
+void tresor_init_work_on_stack(struct work_struct *work, work_func_t f)
+{
+	INIT_WORK_ONSTACK(work, f);
+}
+
+void tresor_destroy_work_on_stack(struct work_struct *work)
+{
+	destroy_work_on_stack(work);
+}
+
+struct workqueue_struct *tresor_alloc_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_PERCPU, 0, name);
 }
 
 unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg)

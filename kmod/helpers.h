@@ -7,6 +7,7 @@
 
 #include <asm/nmi.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 struct crypto_skcipher;
 struct cpumask;
@@ -43,12 +44,47 @@ bool tresor_cpu_has_xenpv(void);
 /* rdmsrq_safe(): 0 or -EIO */
 int tresor_rdmsr_safe(u32 msr, u64 *value);
 
-/* module_param(engine, charp, ..): its value, empty unless it is given */
+/* module_param(engine, charp, ..), module_param(rearm, charp, ..): their values; engine is empty unless it
+ * is given */
 const char *tresor_engine_parameter(void);
+const char *tresor_rearm_parameter(void);
 
 /* crypto_skcipher_ctx(), crypto_skcipher_reqtfm() */
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm);
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req);
+
+/* crypto_skcipher_set_reqsize(), skcipher_request_ctx() */
+void tresor_skcipher_set_reqsize(struct crypto_skcipher *tfm, unsigned int size);
+void *tresor_skcipher_request_ctx(struct skcipher_request *req);
+
+/* skcipher_request_complete() */
+void tresor_skcipher_complete(struct skcipher_request *req, int err);
+
+/* Whether a task sleeps until the request is complete (crypto_wait_req()) */
+bool tresor_skcipher_is_waited_for(struct skcipher_request *req);
+
+/* in_interrupt(): in a softirq, or with bottom halves off */
+bool tresor_in_interrupt(void);
+
+/* init_completion(), reinit_completion() */
+struct completion;
+void tresor_init_completion(struct completion *x);
+void tresor_reinit_completion(struct completion *x);
+
+/* memalloc_noio_save(): this task's allocations never wait for I/O */
+void tresor_memalloc_noio(void);
+
+/* local_bh_disable(), local_bh_enable() */
+void tresor_bottom_halves_off(void);
+void tresor_bottom_halves_on(void);
+
+/* INIT_WORK(), INIT_WORK_ONSTACK(), destroy_work_on_stack() */
+void tresor_init_work(struct work_struct *work, work_func_t f);
+void tresor_init_work_on_stack(struct work_struct *work, work_func_t f);
+void tresor_destroy_work_on_stack(struct work_struct *work);
+
+/* alloc_workqueue(): with a rescuer, high priority, one worker a CPU. NULL without memory */
+struct workqueue_struct *tresor_alloc_workqueue(const char *name);
 
 /* refcount_read() of a registered algorithm: 1 if nobody has it */
 unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg);

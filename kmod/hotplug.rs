@@ -4,7 +4,11 @@
 //!
 //! C header: [`include/linux/cpuhotplug.h`](srctree/include/linux/cpuhotplug.h)
 
-use crate::{breakpoints::Events, cipher, keeper, percpu};
+use crate::{
+    breakpoints::Events,
+    cipher, keeper,
+    percpu::{self, Holding},
+};
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::{bindings, prelude::*};
 
@@ -71,6 +75,9 @@ unsafe extern "C" fn online(cpu: u32) -> i32 {
     let Some(events) = (unsafe { EVENTS.load(Ordering::Acquire).as_ref() }) else {
         return ENODEV.to_errno();
     };
+    if let Some(slot) = percpu::slots().get(cpu as usize) {
+        slot.set(Holding::NotYet);
+    }
     match events.reserve(cpu as usize) {
         Ok(()) => {
             // Never armed from here: that stops the machine.
@@ -89,7 +96,7 @@ unsafe extern "C" fn online(cpu: u32) -> i32 {
 unsafe extern "C" fn offline(cpu: u32) -> i32 {
     if let Some(slot) = percpu::slots().get(cpu as usize) {
         slot.share.erase();
-        slot.armed.store(false, Ordering::Relaxed);
+        slot.set(Holding::Offline);
         if slot.reserved.load(Ordering::Relaxed) {
             // SAFETY: Runs on `cpu`, in a thread bound to it, and its breakpoint slots are ours.
             unsafe { cipher::wipe(&slot.share) };

@@ -1,36 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! The kernel thread that tends the key store once a second.
+//! The kernel thread that tends the key store once a second, and tells of what became of it.
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use crate::{bindings, store};
+use crate::{bindings, power, store, uevent};
 use core::{
     ffi::c_void,
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
-use kernel::{bindings::task_struct, error::from_err_ptr, prelude::*};
+use kernel::{
+    bindings::{completion, task_struct},
+    error::from_err_ptr,
+    prelude::*,
+    types::Opaque,
+};
 
 /// Least time between two rounds, in milliseconds: a machine on which something takes the registers
 /// over and over must not be stopped over and over to give them back.
 const PAUSE_MS: u32 = 50;
 
-static TASK: AtomicPtr<task_struct> = AtomicPtr::new(ptr::null_mut());
+/// Complete when there is something to do. The module's own, so that it may be used at any time.
+static WORK: Work = Work(Opaque::uninit());
 
-/// Has the thread tend the store now rather than at its next second. Any context but NMI, on a path
-/// that [`Keeper::drop`] waits for: a request of our algorithm, or a CPU hotplug callback.
+struct Work(Opaque<completion>);
+
+// SAFETY: A completion has a lock of its own.
+unsafe impl Sync for Work {}
+
+/// Makes [`wake`] usable.
+///
+/// # Safety
+///
+/// To be called exactly once, before any other function of this file.
+pub(crate) unsafe fn init() {
+    // SAFETY: By this function's own contract.
+    unsafe { bindings::tresor_init_completion(WORK.0.get()) };
+}
+
+/// Has the thread tend the store now rather than at its next second. Any context but NMI.
 pub(crate) fn wake() {
-    let task = TASK.load(Ordering::Acquire);
-    if !task.is_null() {
-        // SAFETY: The task is alive as long as `TASK` names it, and `Keeper::drop()` waits for
-        // callers that have read it.
-        unsafe { bindings::wake_up_process(task) };
-    }
+    // SAFETY: Initialised by `init()`.
+    unsafe { bindings::complete(WORK.0.get()) };
 }
 
 /// The running thread. Dropping it ends the thread and waits for that.
-pub(crate) struct Keeper(*mut task_struct);
+///
+/// It holds the device that the events are of.
+pub(crate) struct Keeper(
+    *mut task_struct,
+    #[allow(dead_code, reason = "held")] power::Device,
+);
 
 // SAFETY: The task is only handed to `kthread_stop()`, which may be called from any task.
 unsafe impl Send for Keeper {}
@@ -38,8 +58,9 @@ unsafe impl Send for Keeper {}
 unsafe impl Sync for Keeper {}
 
 impl Keeper {
-    /// Starts the thread.
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the thread. What it tells, `device` tells.
+    pub(crate) fn start(device: power::Device) -> Result<Self> {
+        uevent::set_kobject(device.kobject());
         // SAFETY: The thread function takes no data; it returns only when asked to stop.
         let task = from_err_ptr(unsafe {
             bindings::kthread_create_on_node(
@@ -51,32 +72,41 @@ impl Keeper {
         })?;
         // SAFETY: `task` is a new thread that was not woken yet.
         unsafe { bindings::wake_up_process(task) };
-        TASK.store(task, Ordering::Release);
-        Ok(Self(task))
+        Ok(Self(task, device))
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        TASK.store(ptr::null_mut(), Ordering::Release);
-        // No request is left: the algorithm is gone before the keeper. A hotplug callback that has
-        // read the pointer ends before this lock is had.
-        // SAFETY: Process context; paired.
-        unsafe {
-            bindings::cpus_read_lock();
-            bindings::cpus_read_unlock();
-        }
+        STOPPING.store(true, Ordering::Release);
+        wake();
         // SAFETY: The thread runs until this call.
         unsafe { bindings::kthread_stop(self.0) };
     }
 }
 
+/// Whether the thread is not to wait any more: who stops it cannot end its waiting.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
 unsafe extern "C" fn run(_data: *mut c_void) -> i32 {
+    // What frees memory may be waiting for this thread.
+    // SAFETY: For all of this thread's life.
+    unsafe { bindings::tresor_memalloc_noio() };
     // SAFETY: Called from the kernel thread itself, here and below.
     while !unsafe { bindings::kthread_should_stop() } {
-        // SAFETY: Process context without locks.
-        unsafe { bindings::schedule_timeout_interruptible(bindings::tresor_hz()) };
+        if !STOPPING.load(Ordering::Acquire) {
+            // SAFETY: Process context without locks; initialised by `init()`.
+            unsafe {
+                bindings::wait_for_completion_interruptible_timeout(
+                    WORK.0.get(),
+                    bindings::tresor_hz() as _,
+                );
+                bindings::tresor_reinit_completion(WORK.0.get());
+            }
+        }
         store::tend_all();
+        uevent::send();
+        power::keep_awake();
         // SAFETY: As above.
         unsafe { bindings::msleep(PAUSE_MS) };
     }

@@ -63,36 +63,44 @@ impl KeyBuffer {
         Ok(())
     }
 
-    /// Copies a key from user space, through vector registers alone. `EFAULT` unless the memory is
+    /// A key from user space, copied through vector registers alone. `EFAULT` unless the memory is
     /// readable and writable: its owner is to wipe it.
-    pub(crate) fn copy_from_user(&mut self, from: UserPtr) -> Result {
-        let line = self.as_mut_ptr().cast();
-        // SAFETY: In a section; the line is aligned and valid for KEY_LEN bytes; any user address
-        // is allowed.
-        with_user_memory(from, || unsafe {
-            bindings::tresor_key_from_user(line, from.as_const_ptr())
+    pub(crate) fn from_user(from: UserPtr) -> Result<Self> {
+        with_user_memory(from, || {
+            let mut key = Self::take();
+            let line = key.as_mut_ptr().cast();
+            let section = Section::enter()?;
+            // SAFETY: In a section; the line is aligned and valid for KEY_LEN bytes; any user address is
+            // allowed.
+            let done = unsafe { bindings::tresor_key_from_user(line, from.as_const_ptr()) };
+            drop(section);
+            Ok(done.then_some(key))
         })
     }
 
-    /// Copies the key to user space, through vector registers alone.
-    pub(crate) fn copy_to_user(&self, to: UserPtr) -> Result {
-        // SAFETY: As above.
-        with_user_memory(to, || unsafe {
-            bindings::tresor_key_to_user(to.as_const_ptr().cast_mut(), self.as_ptr().cast())
+    /// Copies the key that `make` puts into the buffer to user space, through vector registers alone.
+    pub(crate) fn to_user(to: UserPtr, make: impl Fn(&mut Self) -> Result) -> Result {
+        with_user_memory(to, || {
+            let mut key = Self::take();
+            make(&mut key)?;
+            let _section = Section::enter()?;
+            // SAFETY: As above.
+            let done = unsafe {
+                bindings::tresor_key_to_user(to.as_const_ptr().cast_mut(), key.as_ptr().cast())
+            };
+            Ok(done.then_some(()))
         })
     }
 }
 
-/// Has `copy` copy the KEY_LEN bytes at `at`, in a section, where no page can be brought in. It
-/// answers whether they were all there.
-fn with_user_memory(at: UserPtr, copy: impl Fn() -> bool) -> Result {
+/// Has `copy` copy the KEY_LEN bytes at `at` in a section, where no page can be brought in; it gives
+/// nothing if they were not all there. They are brought in while nobody has the buffer: it may take a
+/// volume whose key is still to be loaded.
+fn with_user_memory<T>(at: UserPtr, copy: impl Fn() -> Result<Option<T>>) -> Result<T> {
     // Pages that were just brought in may go again, but hardly time after time.
     for _ in 0..8 {
-        {
-            let _section = Section::enter()?;
-            if copy() {
-                return Ok(());
-            }
+        if let Some(copied) = copy()? {
+            return Ok(copied);
         }
         // Brings in the pages without reading a byte of them, which a general register would hold.
         // SAFETY: Process context; any user address is allowed.

@@ -9,6 +9,7 @@ use crate::{
     cipher::{Direction, Mode, VolumeKey},
     errno::no_key,
     progress::Progress,
+    queue::{self, Waiting},
     sha256::KernelSha256,
     skcipher::{Properties, Registration, Request, Skcipher},
     store::{self, Volume},
@@ -115,20 +116,23 @@ struct Keyed {
 
 impl<A: Algorithm> Skcipher for Tfm<A> {
     const PROPERTIES: Properties = A::PROPERTIES;
+    type RequestContext = Waiting;
 
     fn init() -> Self {
         Self(None, PhantomData)
     }
 
     /// `EINVAL` if the blob has another length than keys of the mode, `EPERM` without CAP_SYS_ADMIN,
-    /// `ENOKEY` if no master key is loaded.
+    /// `ENOKEY` if no master key is loaded, or it is locked: then only a tfm that has a key of it already may
+    /// be given another (as dm-crypt does to forget a volume's key, and to have it back).
     fn set_key(&mut self, blob: &[u8]) -> Result {
-        self.0 = None;
+        // After an error there is none.
+        let before = self.0.take();
         // SAFETY: Process context.
         if !unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as i32) } {
             return Err(EPERM);
         }
-        let (check, volume) = store::open_volume()?;
+        let (check, volume) = store::open_volume(before.as_ref().map(|keyed| keyed.key.check()))?;
         let key = VolumeKey::new::<KernelSha256>(A::MODE, check, blob).map_err(|_| EINVAL)?;
         self.0 = Some(Keyed {
             key,
@@ -153,11 +157,10 @@ impl<A: Algorithm> Tfm<A> {
         };
         let iv = request.iv::<Self, BLOCK>();
         let mut progress = Progress::new(A::MODE, direction, iv, request)?;
-        progress.run(key)?;
-        if let Some(iv) = progress.next_iv() {
-            progress.request().set_iv::<Self, BLOCK>(iv);
+        match progress.run(key) {
+            Err(error) if error == EAGAIN => Err(queue::wait(progress, key.clone())),
+            result => result,
         }
-        Ok(())
     }
 }
 

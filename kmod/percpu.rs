@@ -5,24 +5,75 @@
 //! It is reached through a static pointer, since the hooks that erase it run in contexts that can
 //! neither take a lock nor be handed anything.
 
-use crate::{bindings, cipher::Share, section::Section};
+use crate::{bindings, cipher::Share, section::Section, workers};
 use core::{
-    ffi::c_void,
     ptr,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering},
 };
 use kernel::prelude::*;
+
+/// Whether a CPU holds M, and if not, why.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// It has come online, and was not armed yet.
+    NotYet = 0,
+    /// It holds M.
+    Armed = 1,
+    /// Something overwrote its registers: a guest of KVM, or code that does not ask.
+    Lost = 2,
+    /// M was erased: locked, cleared, or asleep.
+    Erased = 3,
+    /// It went offline; both its shares are erased.
+    Offline = 4,
+}
+
+impl Holding {
+    const ALL: [Self; 5] = [
+        Self::NotYet,
+        Self::Armed,
+        Self::Lost,
+        Self::Erased,
+        Self::Offline,
+    ];
+}
 
 /// What the store keeps for one CPU.
 #[repr(C)]
 pub(crate) struct Slot {
     /// The share S_c, alone in its cache line.
     pub(crate) share: Share,
-    /// Whether the CPU held M when it was last looked at. A hint for choosing a giver and for
+    /// A [`Holding`]: whether the CPU held M when it was last looked at. A hint for choosing a CPU and for
     /// `status`: a request always checks the registers themselves.
-    pub(crate) armed: AtomicBool,
+    holding: AtomicU8,
     /// Whether all breakpoint slots of this CPU are ours. Without them it is never armed.
     pub(crate) reserved: AtomicBool,
+}
+
+impl Slot {
+    /// Whether the CPU held M when it was last looked at, and if not, why.
+    pub(crate) fn holding(&self) -> Holding {
+        let holding = self.holding.load(Ordering::Relaxed);
+        Holding::ALL[usize::from(holding) % Holding::ALL.len()]
+    }
+
+    /// Whether the CPU held M when it was last looked at.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.holding() == Holding::Armed
+    }
+
+    /// Notes what was found, or made so.
+    pub(crate) fn set(&self, holding: Holding) {
+        self.holding.store(holding as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that the CPU does not hold M any more; whether that is news.
+    pub(crate) fn lose(&self) -> bool {
+        let (from, to) = (Holding::Armed as u8, Holding::Lost as u8);
+        self.holding
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
 }
 
 static TABLE: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
@@ -61,24 +112,17 @@ pub(crate) fn online() -> impl Iterator<Item = usize> {
 ///
 /// `f` gets the slot of the CPU that it really runs on, another one if `cpu` goes offline
 /// meanwhile. False also if `cpu` is offline already.
-pub(crate) fn run_on<F: FnMut(&Slot) -> bool + Send>(cpu: usize, mut f: F) -> bool {
-    /// # Safety
-    ///
-    /// `f` must point to an `F` that nobody else uses.
-    unsafe extern "C" fn call<F: FnMut(&Slot) -> bool + Send>(f: *mut c_void) -> i32 {
-        // SAFETY: By this function's own contract.
-        let f = unsafe { &mut *f.cast::<F>() };
-        let Ok(section) = Section::enter() else {
-            return 1;
-        };
-        let held = slots().get(section.cpu()).is_some_and(|slot| f(slot));
-        i32::from(!held)
+pub(crate) fn run_on(cpu: usize, mut f: impl FnMut(&Slot) -> bool + Send) -> bool {
+    let mut held = false;
+    if online().any(|online| online == cpu) {
+        workers::run_on(cpu, &mut || {
+            let Ok(section) = Section::enter() else {
+                return;
+            };
+            held = slots().get(section.cpu()).is_some_and(&mut f);
+        });
     }
-    // SAFETY: `call` gets the `F` that it expects, which outlives the call: the function waits.
-    let ret = unsafe {
-        bindings::smp_call_on_cpu(cpu as u32, Some(call::<F>), (&raw mut f).cast(), false)
-    };
-    ret == 0
+    held
 }
 
 /// Runs `f` as [`run_on`] does, on one online CPU after another until it returns true.
@@ -100,7 +144,7 @@ impl Table {
             slots.push(
                 Slot {
                     share: Share::new(),
-                    armed: AtomicBool::new(false),
+                    holding: AtomicU8::new(Holding::NotYet as u8),
                     reserved: AtomicBool::new(false),
                 },
                 GFP_KERNEL,

@@ -6,7 +6,6 @@ use crate::{
     bindings,
     cipher::{self, Direction, Mode, VolumeKey},
     engine,
-    errno::no_key,
     percpu,
     section::Section,
     skcipher::Request,
@@ -50,11 +49,19 @@ impl Progress {
         self.walk.request()
     }
 
-    /// Does section after section until the request is done. After an error it stands at the section that
-    /// was not.
+    /// Ends a request that had to wait, and tells whoever made it.
+    pub(crate) fn complete(self, result: Result) {
+        self.walk.into_request().complete(result);
+    }
+
+    /// Does section after section until the request is done, and leaves the IV for the next one. After an
+    /// error it stands at the section that was not. `EAGAIN`: this CPU cannot do it, another one may.
     pub(crate) fn run(&mut self, key: &VolumeKey) -> Result {
         loop {
             if self.walk.left() == 0 {
+                if let Some(iv) = self.next_iv() {
+                    self.request().set_iv(iv);
+                }
                 return Ok(());
             }
             self.section(key)?;
@@ -96,7 +103,7 @@ impl Progress {
 
     /// The IV under which another request goes on with the message, once this one is done; `None` in modes
     /// in which none can.
-    pub(crate) fn next_iv(&self) -> Option<[u8; BLOCK]> {
+    fn next_iv(&self) -> Option<[u8; BLOCK]> {
         match self.mode {
             Mode::Cbc | Mode::EssivCbc => Some(self.iv),
             Mode::Ctr => {
@@ -120,8 +127,8 @@ fn tail(mode: Mode, len: usize) -> Result<usize> {
     }
 }
 
-/// Has the engine work on a piece, in a section of its own. `ENOKEY` if this CPU lacks the key: nothing
-/// was written.
+/// Has the engine work on a piece, in a section of its own. `EAGAIN` if this CPU lacks the key, or cannot
+/// use its vector registers now: nothing was written.
 fn crypt(
     direction: Direction,
     key: &VolumeKey,
@@ -151,6 +158,6 @@ fn crypt(
         if store::is_held(key.check()) {
             store::note_loss(slot);
         }
-        no_key()
+        EAGAIN
     })
 }

@@ -10,6 +10,7 @@
 //!
 //! impl Skcipher for Rot13 {
 //!     const PROPERTIES: Properties = Properties { name: c"rot13", .. };
+//!     type RequestContext = ();
 //!     fn init() -> Self { Self }
 //!     fn set_key(&mut self, _key: &[u8]) -> Result { Ok(()) }
 //!     fn encrypt(&self, request: Request) -> Result {
@@ -39,7 +40,7 @@ use kernel::{
     time::{delay::fsleep, Delta},
 };
 
-/// Alignment of a tfm context, `CRYPTO_MINALIGN` on x86.
+/// Alignment of the contexts of tfms and requests, `CRYPTO_MINALIGN` on x86.
 const CONTEXT_ALIGN: usize = 8;
 
 /// What the crypto API wants to know of an algorithm.
@@ -71,6 +72,10 @@ pub(crate) trait Skcipher: Sized + Send + Sync {
     /// Name, sizes and flags.
     const PROPERTIES: Properties;
 
+    /// What the algorithm keeps in the memory that comes with a request, in which nothing may have to be
+    /// dropped.
+    type RequestContext;
+
     /// Makes the context of a new tfm, which has no key yet.
     fn init() -> Self;
 
@@ -78,7 +83,8 @@ pub(crate) trait Skcipher: Sized + Send + Sync {
     /// error the crypto API refuses requests until a key was set.
     fn set_key(&mut self, key: &[u8]) -> Result;
 
-    /// Encrypts one request. Runs in process or softirq context, concurrently with itself.
+    /// Encrypts one request. Runs in process or softirq context, concurrently with itself. After
+    /// `EINPROGRESS` the request is under way until [`Request::complete`], by whoever has it.
     fn encrypt(&self, request: Request) -> Result;
 
     /// Decrypts one request. Context as of [`Skcipher::encrypt`].
@@ -115,13 +121,29 @@ impl Request {
         }
     }
 
-    /// Leaves the IV under which a next request goes on with the message; nothing if the algorithm has
-    /// none.
-    pub(crate) fn set_iv<T: Skcipher, const N: usize>(&self, iv: [u8; N]) {
-        if Self::iv_size::<T, N>() != 0 {
-            // SAFETY: As above, and the crypto API's users expect it to be overwritten.
-            unsafe { (*self.0).iv.cast::<[u8; N]>().write(iv) };
-        }
+    /// Leaves the IV under which a next request goes on with the message. The algorithm must have one of as
+    /// many bytes.
+    pub(crate) fn set_iv<const N: usize>(&self, iv: [u8; N]) {
+        // SAFETY: As above, and the crypto API's users expect it to be overwritten.
+        unsafe { (*self.0).iv.cast::<[u8; N]>().write(iv) };
+    }
+
+    /// The memory for the algorithm's [`Skcipher::RequestContext`], not initialised.
+    pub(crate) fn context(&self) -> *mut c_void {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::tresor_skcipher_request_ctx(self.0) }
+    }
+
+    /// Whether a task sleeps until the request is complete.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::tresor_skcipher_is_waited_for(self.0) }
+    }
+
+    /// Ends a request of which `EINPROGRESS` was said.
+    pub(crate) fn complete(self, result: Result) {
+        // SAFETY: By the type invariant, and nobody has the request any more: it was moved here.
+        unsafe { bindings::tresor_skcipher_complete(self.0, errno(result)) };
     }
 
     fn iv_size<T: Skcipher, const N: usize>() -> usize {
@@ -162,6 +184,7 @@ impl<T: Skcipher> Registration<T> {
     /// Registers the algorithm. The crypto API takes a reference to `module` for every tfm.
     pub(crate) fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         const { assert!(align_of::<T>() <= CONTEXT_ALIGN) };
+        const { assert!(align_of::<T::RequestContext>() <= CONTEXT_ALIGN) };
         try_pin_init!(Self {
             alg <- kernel::types::Opaque::try_ffi_init(move |slot: *mut bindings::skcipher_alg| {
                 // SAFETY: `slot` is valid for writes.
@@ -224,7 +247,8 @@ impl<T: Skcipher> Registration<T> {
         unsafe {
             bindings::tresor_skcipher_ctx(tfm)
                 .cast::<T>()
-                .write(T::init())
+                .write(T::init());
+            bindings::tresor_skcipher_set_reqsize(tfm, size_of::<T::RequestContext>() as c_uint);
         };
         0
     }

@@ -3,7 +3,8 @@
 //! The key store: the states of the master key M, and every change between them.
 //!
 //! `empty -> armed -> locked -> armed ... -> empty`. All changes are made under one mutex; erasing,
-//! which must work in any context, needs none (see [`doom`]).
+//! which must work in any context, needs none (see [`doom`]). What the state means to requests is the
+//! [`Gate`] of the queue in which they wait.
 
 use crate::{
     arm, bindings,
@@ -11,7 +12,8 @@ use crate::{
     errno::{key_rejected, no_key},
     keeper,
     key_buffer::{self, KeyBuffer},
-    percpu,
+    percpu::{self, Holding},
+    queue::{self, Gate},
     section::Section,
     sha256::KernelSha256,
 };
@@ -29,27 +31,48 @@ pub(crate) enum State {
     Locked(CheckValue),
 }
 
+/// States that nobody was told of yet.
+const UNTOLD_MAX: usize = 8;
+
 /// What the mutex guards.
 pub(crate) struct Control {
     state: State,
-    suspending: bool,
+    /// The states that were entered since [`next_event`] was last called: the last few, in order.
+    untold: [State; UNTOLD_MAX],
+    untold_len: usize,
 }
 
 impl Control {
-    /// Publishes which key is held, for [`is_held`].
-    fn publish(&mut self, check: Option<CheckValue>) {
-        HELD.store(check.map_or(0, |check| key_id(&check)), Ordering::Release);
-    }
-
-    fn set_armed(&mut self, check: CheckValue) {
-        self.state = State::Armed(check);
-        self.publish(Some(check));
+    /// Enters a state. Requests that wait go on, stay or fail accordingly.
+    fn enter(&mut self, state: State) {
+        let (gate, held) = match state {
+            State::Empty => (Gate::Closed, 0),
+            State::Armed(check) => (Gate::Open(check), key_id(&check)),
+            State::Locked(check) => (Gate::Shut(check), 0),
+        };
+        HELD.store(held, Ordering::Release);
+        queue::set_gate(gate);
+        if state == self.state {
+            return;
+        }
+        self.state = state;
+        if self.untold_len == UNTOLD_MAX {
+            self.untold.rotate_left(1);
+            self.untold_len -= 1;
+        }
+        self.untold[self.untold_len] = state;
+        self.untold_len += 1;
+        keeper::wake();
     }
 }
 
 global_lock! {
     // SAFETY: `init()` is called before anything else of this module.
-    unsafe(uninit) static CONTROL: Mutex<Control> = Control { state: State::Empty, suspending: false };
+    unsafe(uninit) static CONTROL: Mutex<Control> = Control {
+        state: State::Empty,
+        untold: [State::Empty; UNTOLD_MAX],
+        untold_len: 0,
+    };
 }
 
 /// Whether shares may exist, in a form that any context can read.
@@ -154,7 +177,9 @@ fn wipe_all_registers() {
         )
     };
     for slot in percpu::slots() {
-        slot.armed.store(false, Ordering::Relaxed);
+        if matches!(slot.holding(), Holding::Armed | Holding::Lost) {
+            slot.set(Holding::Erased);
+        }
     }
 }
 
@@ -164,9 +189,9 @@ fn kill() {
     percpu::erase_all();
 }
 
-/// Erases M everywhere. The state is the caller's to set.
-fn erase(control: &mut Control) {
-    control.publish(None);
+/// Enters a state in which M is nowhere, and erases it everywhere.
+fn erase(control: &mut Control, state: State) {
+    control.enter(state);
     kill();
     wipe_all_registers();
     // A refresh that raced with the first erasure left its mask r, which is worth nothing by now.
@@ -196,14 +221,14 @@ fn begin_life() -> Result {
 
 /// Takes a master key from `key` and arms every CPU that is online.
 ///
-/// With the key that is already held nothing changes. Otherwise: `EBUSY` if another key is held or
-/// a suspend is under way, `EKEYREJECTED` if the key is not the `expected` one, or not the one that
-/// was locked. No error changes anything.
+/// The key that is already held is given to CPUs that lack it. Otherwise: `EBUSY` if another key is
+/// held, or the machine is going down, `EKEYREJECTED` if the key is not the `expected` one, or not the one
+/// that was locked. No error changes anything.
+///
+/// As soon as one CPU is armed, requests that waited for the key go on: nothing before that waits for
+/// anything that may wait for one of them.
 pub(crate) fn load(key: KeyBuffer, expected: Option<CheckValue>) -> Result<CheckValue> {
     let mut control = CONTROL.lock();
-    if control.suspending {
-        return Err(EBUSY);
-    }
     let check = {
         let _section = Section::enter()?;
         // SAFETY: In a section; the key is readable for 32 bytes.
@@ -212,29 +237,34 @@ pub(crate) fn load(key: KeyBuffer, expected: Option<CheckValue>) -> Result<Check
     if expected.is_some_and(|expected| expected != check) {
         return Err(key_rejected());
     }
-    // Whether another key is really still there, or was lost a moment ago.
+    // Whether another key is really still there, or was lost a moment ago. Nothing to do if it is locked.
     tend(&mut control);
     match control.state {
-        State::Armed(held) if held == check => return Ok(check),
+        State::Armed(held) if held == check => drop(key),
         State::Armed(_) => return Err(EBUSY),
         State::Locked(held) if held != check => return Err(key_rejected()),
-        State::Locked(_) | State::Empty => {}
+        State::Locked(_) | State::Empty => {
+            begin_life()?;
+            let armed = arm_this_cpu(&key);
+            // What follows may take a while and needs no key.
+            drop(key);
+            if let Err(error) = armed {
+                let state = control.state;
+                erase(&mut control, state);
+                return Err(error);
+            }
+            control.enter(State::Armed(check));
+        }
     }
-    begin_life()?;
-    let armed = arm_this_cpu(&key);
-    // What follows may take a while and needs no key.
-    drop(key);
-    if let Err(error) = armed {
-        erase(&mut control);
-        return Err(error);
-    }
-    control.set_armed(check);
-    tend(&mut control);
-    match control.state {
-        State::Armed(_) => Ok(check),
-        // Every CPU lost it again at once.
-        _ => Err(EBUSY),
-    }
+    drop(control);
+    arm_others(&check);
+    Ok(check)
+}
+
+/// Arms the CPUs that lack the key with this check value, and has requests that wait go on there too.
+fn arm_others(check: &CheckValue) {
+    ARMINGS.fetch_add(arm::arm_missing(check).into(), Ordering::Relaxed);
+    queue::start_all();
 }
 
 /// Draws a random master key, as [`load`] otherwise. `EBUSY` unless the state is empty.
@@ -264,7 +294,7 @@ fn arm_this_cpu(key: &KeyBuffer) -> Result {
     // SAFETY: In a section of the CPU that owns `slot`, whose S_c is fresh; its breakpoint slots
     // are ours; the key is readable for 32 bytes.
     unsafe { cipher::arm(&slot.share, key.as_ptr()) };
-    slot.armed.store(true, Ordering::Relaxed);
+    slot.set(Holding::Armed);
     keep_or_wipe(&section)
 }
 
@@ -277,20 +307,14 @@ pub(crate) fn draw_share(slot: &percpu::Slot) {
     });
 }
 
-/// Erases M, and keeps its check value. `ENOKEY` if there is none, `EBUSY` with volumes open.
+/// Erases M, and keeps its check value: requests wait until it is back. `ENOKEY` if there is none.
 pub(crate) fn lock() -> Result {
     let mut control = CONTROL.lock();
-    lock_held(&mut control)
-}
-
-fn lock_held(control: &mut Control) -> Result {
     match control.state {
         State::Empty => Err(no_key()),
         State::Locked(_) => Ok(()),
-        State::Armed(_) if VOLUMES.load(Ordering::Relaxed) != 0 => Err(EBUSY),
         State::Armed(check) => {
-            erase(control);
-            control.state = State::Locked(check);
+            erase(&mut control, State::Locked(check));
             Ok(())
         }
     }
@@ -301,30 +325,44 @@ pub(crate) fn clear(force: bool) -> Result {
     if force {
         // At once, whatever else is going on under the mutex.
         kill();
+        queue::set_gate(Gate::Closed);
     }
     let mut control = CONTROL.lock();
     if !force && VOLUMES.load(Ordering::Relaxed) != 0 {
         return Err(EBUSY);
     }
-    erase(&mut control);
-    control.state = State::Empty;
+    erase(&mut control, State::Empty);
     Ok(())
 }
 
-/// Locks for a suspend or hibernation, and refuses to load until [`suspend_end`]. `EBUSY` with
-/// volumes open.
-pub(crate) fn suspend_begin() -> Result {
-    let mut control = CONTROL.lock();
-    match lock_held(&mut control) {
-        Err(error) if error != no_key() => return Err(error),
-        _ => control.suspending = true,
+/// What waits for a key that is locked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Locked {
+    /// Requests.
+    pub(crate) requests: u32,
+    /// Open volumes, whose next request will.
+    pub(crate) volumes: u32,
+}
+
+/// What waits for the key, `None` unless that is locked.
+pub(crate) fn locked() -> Option<Locked> {
+    match CONTROL.lock().state {
+        State::Locked(_) => Some(Locked {
+            requests: queue::len(),
+            volumes: VOLUMES.load(Ordering::Relaxed),
+        }),
+        State::Empty | State::Armed(_) => None,
     }
-    Ok(())
 }
 
-/// Allows loading again after [`suspend_begin`].
-pub(crate) fn suspend_end() {
-    CONTROL.lock().suspending = false;
+/// The next of the states that were entered since the module was loaded, of which nobody was told. The
+/// last few are kept.
+pub(crate) fn next_event() -> Option<State> {
+    let mut control = CONTROL.lock();
+    control.untold_len = control.untold_len.checked_sub(1)?;
+    let state = control.untold[0];
+    control.untold.rotate_left(1);
+    Some(state)
 }
 
 /// Computes the slot key of a LUKS volume into `key`. `ENOKEY` unless armed.
@@ -361,11 +399,14 @@ impl Drop for Volume {
     }
 }
 
-/// Opens a volume under the key that is held. `ENOKEY` unless armed.
-pub(crate) fn open_volume() -> Result<(CheckValue, Volume)> {
+/// Opens a volume under the key that is held. `ENOKEY` unless armed; one that was open `before` under the
+/// key with this check value is opened again also while that is locked.
+pub(crate) fn open_volume(before: Option<&CheckValue>) -> Result<(CheckValue, Volume)> {
     let control = CONTROL.lock();
-    let State::Armed(check) = control.state else {
-        return Err(no_key());
+    let check = match control.state {
+        State::Armed(check) => check,
+        State::Locked(check) if before == Some(&check) => check,
+        State::Locked(_) | State::Empty => return Err(no_key()),
     };
     VOLUMES.fetch_add(1, Ordering::Relaxed);
     Ok((check, Volume(())))
@@ -374,31 +415,48 @@ pub(crate) fn open_volume() -> Result<(CheckValue, Volume)> {
 /// Notes that a CPU was found without the key that is held, and has it armed again soon. Any
 /// context but NMI.
 pub(crate) fn note_loss(slot: &percpu::Slot) {
-    if slot.armed.swap(false, Ordering::Relaxed) {
+    if slot.lose() {
         LOSSES.fetch_add(1, Ordering::Relaxed);
         keeper::wake();
     }
 }
 
 /// Refreshes the shares of every CPU, arms those that lack the key, and notices when none has it
-/// any more. Called every second, and before anything that depends on who holds M.
+/// any more. Called every second.
 pub(crate) fn tend_all() {
-    tend(&mut CONTROL.lock());
+    let held = tend(&mut CONTROL.lock());
+    match held {
+        Some(check) if arm::any_time() => arm_others(&check),
+        Some(_) => queue::start_all(),
+        None => {}
+    }
 }
 
-fn tend(control: &mut Control) {
+/// Refreshes the shares of every CPU, and locks if none has the key any more. The check value of the key
+/// that is held.
+fn tend(control: &mut Control) -> Option<CheckValue> {
     let State::Armed(check) = control.state else {
-        return;
+        return None;
     };
     let refreshed = arm::refresh_all(&check);
     REFRESHES.fetch_add(refreshed.into(), Ordering::Relaxed);
     if refreshed == 0 {
         pr_warn!("no CPU holds the key any more: locked until it is loaded again\n");
-        erase(control);
-        control.state = State::Locked(check);
-        return;
+        erase(control, State::Locked(check));
+        return None;
     }
-    ARMINGS.fetch_add(arm::arm_missing(&check).into(), Ordering::Relaxed);
+    Some(check)
+}
+
+/// Whether the key, if one is held, is also held by `cpu`.
+pub(crate) fn is_safe_on(cpu: usize) -> bool {
+    match CONTROL.lock().state {
+        State::Armed(check) => percpu::run_on(cpu, |slot| {
+            // SAFETY: In a section of the CPU that owns `slot`.
+            unsafe { cipher::check(&slot.share, &check) }.is_ok()
+        }),
+        State::Locked(_) | State::Empty => true,
+    }
 }
 
 /// What `status` reports. Which CPUs are armed is as of the last second, or the last failure.
@@ -406,7 +464,7 @@ pub(crate) fn status() -> Status {
     let control = CONTROL.lock();
     let armed = percpu::slots()
         .iter()
-        .filter(|slot| slot.armed.load(Ordering::Relaxed))
+        .filter(|slot| slot.is_armed())
         .count();
     Status {
         state: control.state,
@@ -435,8 +493,24 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut control = CONTROL.lock();
-        erase(&mut control);
-        control.state = State::Empty;
+        erase(&mut CONTROL.lock(), State::Empty);
+    }
+}
+
+/// What comes before all else when the module goes: volumes that are still open (which takes `rmmod -f`)
+/// cannot be used any more, and nothing waits.
+pub(crate) struct Closing(());
+
+impl Closing {
+    /// To be made once, and dropped first.
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        LIFE.store(life::DOOMED, Ordering::SeqCst);
+        erase(&mut CONTROL.lock(), State::Empty);
     }
 }

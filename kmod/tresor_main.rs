@@ -2,10 +2,10 @@
 
 //! tresor: disk encryption whose key lives in the CPU's debug registers.
 //!
-//! Bring-up goes from the bottom: the table of shares, breakpoint slots, hooks on what would expose
-//! the registers, self-test, the store, notifiers and the keeper, the character device, and the
+//! Bring-up goes from the bottom: the table of shares, the work queue, breakpoint slots, hooks on what would
+//! expose the registers, self-test, the store, notifiers and the keeper, the character device, and the
 //! algorithms last: once somebody may use them, nothing else can fail any more. Down goes the same way in
-//! reverse, since fields are dropped in order.
+//! reverse, since fields are dropped in order; before all else M is erased for good.
 
 #[allow(
     clippy::all,
@@ -58,15 +58,18 @@ mod nmi;
 mod percpu;
 mod power;
 mod progress;
+mod queue;
 mod section;
 mod self_test;
 mod sha256;
 mod skcipher;
 mod store;
+mod uevent;
 #[path = "uapi/src/lib.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with user space")]
 mod uapi;
 mod walk;
+mod workers;
 
 use kernel::{miscdevice::MiscDeviceRegistration, prelude::*};
 
@@ -91,10 +94,12 @@ module! {
 /// The loaded module, from the last thing brought up to the first.
 #[pin_data]
 struct Tresor {
+    _closing: store::Closing,
     #[pin]
     _algorithms: modes::Algorithms,
     #[pin]
     _device: MiscDeviceRegistration<device::TresorDevice>,
+    _files: device::Files,
     _keeper: keeper::Keeper,
     _notifiers: power::Notifiers,
     _store: store::Owner,
@@ -102,6 +107,7 @@ struct Tresor {
     _crash: hooks::CrashHook,
     _show_regs: hooks::ShowRegsHook,
     _hotplug: hotplug::Hotplug,
+    _workers: workers::Workers,
     _table: percpu::Table,
 }
 
@@ -111,14 +117,19 @@ impl kernel::InPlaceModule for Tresor {
         unsafe {
             store::init();
             key_buffer::init();
+            queue::init();
+            keeper::init();
+            arm::init();
         }
         try_pin_init!(Self {
             _table: {
                 machine::check()?;
                 engine::choose()?;
+                arm::choose()?;
                 machine::warn_of_kvm(module);
                 percpu::Table::new()?
             },
+            _workers: workers::Workers::new(queue::work)?,
             _hotplug: hotplug::Hotplug::register()?,
             _show_regs: hooks::ShowRegsHook::register()?,
             _crash: hooks::CrashHook::register()?,
@@ -128,9 +139,11 @@ impl kernel::InPlaceModule for Tresor {
                 store::Owner::new()
             },
             _notifiers: power::Notifiers::register()?,
-            _keeper: keeper::Keeper::start()?,
+            _keeper: keeper::Keeper::start(power::Device::register(module)?)?,
+            _files: device::Files::new(),
             _device <- MiscDeviceRegistration::register(device::OPTIONS),
             _algorithms <- modes::Algorithms::register(module),
+            _closing: store::Closing::new(),
         })
     }
 }

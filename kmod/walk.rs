@@ -172,6 +172,11 @@ impl Walk {
         &self.request
     }
 
+    /// The request, with which the walk ends.
+    pub(crate) fn into_request(self) -> Request {
+        self.request
+    }
+
     /// Bytes that are not done.
     pub(crate) fn left(&self) -> usize {
         self.left

@@ -20,7 +20,7 @@
 pub const DEVICE: &str = "/dev/tresor";
 
 /// Version of this interface; [`Status::abi`] carries the module's.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// The ioctl type byte ("magic") of all calls.
 pub const MAGIC: u32 = 0xE7;
@@ -40,7 +40,7 @@ pub const UUID_LEN: usize = 36;
 /// [`Load::flags`]: refuse, with `EKEYREJECTED`, a key whose check value is not [`Load::expected`].
 pub const LOAD_EXPECT: u32 = 1 << 0;
 
-/// Flag of [`CLEAR`]: forget M even while volumes are open; their I/O then fails.
+/// Flag of [`CLEAR`]: forget M even while volumes are open; their I/O, also what waits, then fails.
 pub const CLEAR_FORCE: u32 = 1 << 0;
 
 /// [`Status::state`]: no key is loaded.
@@ -98,8 +98,8 @@ pub struct Status {
     pub cpus_armed: u32,
     /// Crypto API transforms that hold a volume key context: open volumes.
     pub volumes: u32,
-    /// Must be ignored.
-    pub reserved: u32,
+    /// Requests that wait at this moment, for a CPU that holds the key or, if it is locked, for the key.
+    pub waiting: u32,
     /// How often M crossed RAM to arm another CPU since the module was loaded.
     pub armings: u64,
     /// How often a CPU refreshed its shares since the module was loaded.
@@ -108,10 +108,37 @@ pub struct Status {
     pub losses: u64,
     /// Share windows that were run again because an NMI fell into them.
     pub nmi_restarts: u64,
+    /// Requests that went from a CPU without the key to another since the module was loaded.
+    pub hopped: u64,
+    /// Requests that have waited for the key to come back since the module was loaded.
+    pub parked: u64,
     /// Name of the engine variant in use, padded with zeros.
     pub engine: [u8; 16],
     /// Version of the module, padded with zeros.
     pub version: [u8; 16],
+}
+
+/// [`Cpu::state`]: it has come online, and was not armed yet.
+pub const CPU_NOT_YET: u32 = 0;
+/// [`Cpu::state`]: it holds the key.
+pub const CPU_ARMED: u32 = 1;
+/// [`Cpu::state`]: something overwrote its registers.
+pub const CPU_LOST: u32 = 2;
+/// [`Cpu::state`]: the key was erased there.
+pub const CPU_ERASED: u32 = 3;
+/// [`Cpu::state`]: it is offline.
+pub const CPU_OFFLINE: u32 = 4;
+/// [`Cpu::state`]: somebody else has a hardware breakpoint there, so that it never gets the key.
+pub const CPU_REFUSED: u32 = 5;
+
+/// Argument of [`CPU`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    /// In: the CPU's number.
+    pub cpu: u32,
+    /// Out: one of the `CPU_` constants.
+    pub state: u32,
 }
 
 /// Argument of [`SLOT_KEY`].
@@ -138,7 +165,7 @@ const fn ioc(dir: u32, nr: u32, size: usize) -> u32 {
 pub const LOAD: u32 = ioc(WRITE, 1, size_of::<Load>());
 /// Draws a random master key inside the kernel: `_IOR(MAGIC, 2, Check)`.
 pub const GENERATE: u32 = ioc(READ, 2, size_of::<Check>());
-/// Erases M but keeps its check value: `_IO(MAGIC, 3)`.
+/// Erases M but keeps its check value; I/O waits: `_IO(MAGIC, 3)`.
 pub const LOCK: u32 = ioc(0, 3, 0);
 /// Erases M and its check value: `_IOW(MAGIC, 4, Clear)`.
 pub const CLEAR: u32 = ioc(WRITE, 4, size_of::<Clear>());
@@ -146,7 +173,10 @@ pub const CLEAR: u32 = ioc(WRITE, 4, size_of::<Clear>());
 pub const STATUS: u32 = ioc(READ, 5, size_of::<Status>());
 /// Computes a slot key: `_IOWR(MAGIC, 6, SlotKey)`.
 pub const SLOT_KEY: u32 = ioc(READ | WRITE, 6, size_of::<SlotKey>());
+/// Reports whether a CPU holds the key: `_IOWR(MAGIC, 7, Cpu)`.
+pub const CPU: u32 = ioc(READ | WRITE, 7, size_of::<Cpu>());
 
 const _: () = assert!(size_of::<Load>() == 56);
-const _: () = assert!(size_of::<Status>() == 104);
+const _: () = assert!(size_of::<Status>() == 120);
+const _: () = assert!(size_of::<Cpu>() == 8);
 const _: () = assert!(size_of::<SlotKey>() == 72);

@@ -2,9 +2,11 @@
 
 //! Volumes in the guest, and direct I/O on them.
 
+use std::time::Duration;
+
 use anyhow::{bail, ensure, Context, Result};
 
-use super::guest::Guest;
+use super::guest::{Guest, PROGRAM};
 
 /// A disk in the guest's RAM: its I/O ends on the CPU that asked for it.
 pub const RAM_DISK: &str = "/dev/ram0";
@@ -125,6 +127,38 @@ impl Guest {
         let tally = self.disk(&format!("dev={device} seed={seed} mode=read"))?;
         ensure!(tally.failed == 0, "reading {device}: {tally:?}");
         Ok(())
+    }
+
+    /// Starts [`Guest::disk`] in the background, under a name.
+    ///
+    /// # Errors
+    /// If the guest does not answer.
+    pub fn start_disk(&mut self, name: &str, arguments: &str) -> Result<()> {
+        self.vm.check(&format!(
+            "rm -f /run/{name}.disk; ({PROGRAM} disk bytes={BYTES} {arguments} >/run/{name}.new 2>&1; \
+             mv /run/{name}.new /run/{name}.disk) </dev/null >/dev/null 2>&1 &"
+        ))?;
+        Ok(())
+    }
+
+    /// Waits for what [`Guest::start_disk`] started, and returns how its requests ended.
+    ///
+    /// # Errors
+    /// If it does not end within two minutes, or any request returned something wrong.
+    pub fn end_disk(&mut self, name: &str) -> Result<Tally> {
+        let output = self.vm.run_for(
+            &format!("while [ ! -e /run/{name}.disk ]; do usleep 20000; done; cat /run/{name}.disk"),
+            Duration::from_secs(120),
+        )?;
+        Tally::parse(&output.text())
+    }
+
+    /// Whether what [`Guest::start_disk`] started has ended.
+    ///
+    /// # Errors
+    /// If the guest does not answer.
+    pub fn disk_ended(&mut self, name: &str) -> Result<bool> {
+        Ok(self.vm.run(&format!("[ -e /run/{name}.disk ]"))?.success())
     }
 
     /// Direct I/O with the pattern on [`BYTES`] of a device.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 use tresor_uapi::{STATE_ARMED, STATE_LOCKED};
 
-use super::disks::RAM_DISK;
 use super::guest::Guest;
 use super::secrets::{random, Key};
 
@@ -20,64 +19,74 @@ fn open(guest: &mut Guest, seed: u64) -> Result<Key> {
     Ok(key)
 }
 
-pub(super) fn a_cpu_that_lost_its_registers_fails_until_it_is_armed_again(
+pub(super) fn a_cpu_that_lost_its_registers_passes_its_io_on_until_it_is_armed_again(
     guest: &mut Guest,
 ) -> Result<()> {
     let key = open(guest, 61)?;
-    let before = guest.status()?;
-    let arguments = format!("dev={DEVICE} raw={RAM_DISK} seed=61 mode=read seconds=3");
-    let tally = guest.disk(&format!("{arguments} cpu=1 clobber=1"))?;
-    ensure!(
-        tally.failed > 0 && tally.error == "EIO",
-        "no read failed: {tally:?}"
-    );
-    ensure!(
-        tally.last_right,
-        "reads still fail after three seconds: {tally:?}"
-    );
-    ensure!(tally.recovered.is_some(), "it does not recover: {tally:?}");
-    let after = guest.ensure_state(STATE_ARMED)?;
-    ensure!(
-        after.cpus_armed == after.cpus_online,
-        "a CPU stays without the key: {after:?}"
-    );
-    ensure!(
-        after.losses == before.losses + 1,
-        "losses: {before:?}, then {after:?}"
-    );
-    ensure!(
-        after.armings == before.armings + 1,
-        "armings: {before:?}, then {after:?}"
-    );
+    for mode in ["read", "write"] {
+        let before = guest.status()?;
+        let tally = guest.disk(&format!(
+            "dev={DEVICE} seed=61 mode={mode} seconds=3 cpu=1 clobber=1"
+        ))?;
+        ensure!(tally.failed == 0, "{mode} failed: {tally:?}");
+        let after = guest.ensure_state(STATE_ARMED)?;
+        ensure!(
+            after.cpus_armed == after.cpus_online && after.waiting == 0,
+            "a CPU stays without the key: {after:?}"
+        );
+        ensure!(
+            after.losses == before.losses + 1 && after.armings == before.armings + 1,
+            "{before:?}, then {after:?}"
+        );
+        ensure!(after.hopped > before.hopped, "nothing hopped: {after:?}");
+        ensure!(after.parked == before.parked, "it was parked: {after:?}");
+    }
     guest.look_armed(&key)?;
 
     // The other CPU takes no notice.
-    let tally = guest.disk(&format!("{arguments} cpu=0 clobber=1"))?;
+    let hopped = guest.status()?.hopped;
+    let tally = guest.disk(&format!(
+        "dev={DEVICE} seed=61 mode=read seconds=3 cpu=0 clobber=1"
+    ))?;
     ensure!(tally.failed == 0, "reads on an armed CPU failed: {tally:?}");
+    ensure!(guest.status()?.hopped == hopped, "its requests hopped");
     guest.verify(DEVICE, 61)?;
     guest.close_volume("loss")
 }
 
-pub(super) fn a_write_on_a_cpu_without_its_registers_reaches_no_disk(
+pub(super) fn with_rearm_never_a_cpu_stays_without_the_key_until_it_is_loaded(
     guest: &mut Guest,
 ) -> Result<()> {
-    open(guest, 62)?;
-    let sum = |guest: &mut Guest| guest.vm.check(&format!("sha256sum {RAM_DISK}"));
-    let before = sum(guest)?;
+    let said = guest.vm.run("modprobe tresor rearm=sometimes")?;
+    ensure!(!said.success(), "rearm=sometimes was accepted");
+    guest.wait_for_log("refusing to load: rearm is always or never, not \"sometimes\"")?;
+    guest.vm.check("modprobe tresor_test; modprobe tresor rearm=never")?;
+    let key = guest.load_new()?;
+    guest.open_filled("loss", &random::<64>()?, 64)?;
+    let before = guest.status()?;
     let tally = guest.disk(&format!(
-        "dev={DEVICE} seed=62 mode=write seconds=3 cpu=1 clobber=1"
+        "dev={DEVICE} seed=64 mode=write seconds=3 cpu=1 clobber=1"
     ))?;
+    ensure!(tally.failed == 0, "{tally:?}");
+    let after = guest.ensure_state(STATE_ARMED)?;
     ensure!(
-        tally.failed > 0 && tally.error == "EIO",
-        "no write failed: {tally:?}"
+        after.cpus_armed == 1 && after.armings == before.armings,
+        "M crossed RAM: {before:?}, then {after:?}"
     );
+    let tally = guest.disk(&format!("dev={DEVICE} seed=64 mode=read cpu=1"))?;
+    ensure!(tally.failed == 0, "{tally:?}");
     ensure!(
-        tally.last_right,
-        "writes still fail after three seconds: {tally:?}"
+        guest.status()?.hopped >= after.hopped + tally.right,
+        "requests did not hop: {after:?}"
     );
-    // The same plaintext was written again: any other ciphertext would be under another key.
-    ensure!(sum(guest)? == before, "the ciphertext on the disk changed");
-    guest.verify(DEVICE, 62)?;
+    guest.load(&key)?;
+    let now = guest.ensure_state(STATE_ARMED)?;
+    ensure!(
+        now.cpus_armed == now.cpus_online && now.armings == after.armings + 1,
+        "loading the key again does not arm: {now:?}"
+    );
+    guest.look_armed(&key)?;
+    guest.verify(DEVICE, 64)?;
     guest.close_volume("loss")
 }
 
@@ -85,20 +94,10 @@ pub(super) fn losing_all_registers_locks_until_the_right_key_returns(
     guest: &mut Guest,
 ) -> Result<()> {
     let key = open(guest, 63)?;
-    let blob_state = guest.status()?;
-    ensure!(
-        blob_state.volumes == 1,
-        "one volume is open: {blob_state:?}"
-    );
-    for cpu in 0..2 {
-        let arguments = format!("dev={DEVICE} raw={RAM_DISK} seed=63 mode=read");
-        let clobber = if cpu == 0 { "clobber=0,1" } else { "" };
-        let tally = guest.disk(&format!("{arguments} cpu={cpu} {clobber}"))?;
-        ensure!(
-            tally.right == 0 && tally.error == "EIO",
-            "reads without a key: {tally:?}"
-        );
-    }
+    let before = guest.status()?;
+    ensure!(before.volumes == 1, "one volume is open: {before:?}");
+    // Both CPUs lose it, then this reads.
+    guest.start_disk("loss", &format!("dev={DEVICE} seed=63 mode=read cpu=0 clobber=0,1"))?;
     guest.wait(Duration::from_secs(3), "locked state", |guest| {
         Ok(guest.status()?.state == STATE_LOCKED)
     })?;
@@ -110,14 +109,19 @@ pub(super) fn losing_all_registers_locks_until_the_right_key_returns(
         status.check == key.master.check_value() && status.volumes == 1,
         "{status:?}"
     );
+    ensure!(
+        status.waiting == 1 && status.parked == before.parked + 1,
+        "the request does not wait: {status:?}"
+    );
 
     let said = guest.program_with_key("load", &Key::random()?)?;
     ensure!(said == "EKEYREJECTED", "another key: {said}");
     ensure!(guest.status()? == status, "a refused key changed something");
-    let tally = guest.disk(&format!("dev={DEVICE} raw={RAM_DISK} seed=63 mode=read"))?;
-    ensure!(tally.right == 0, "reads without a key: {tally:?}");
 
     guest.load(&key)?;
+    let tally = guest.end_disk("loss")?;
+    ensure!(tally.failed == 0, "a parked read failed: {tally:?}");
+    ensure!(guest.status()?.waiting == 0, "something still waits");
     guest.verify(DEVICE, 63)?;
     guest.look_armed(&key)?;
     guest.close_volume("loss")

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A work queue of our own, on which requests hop and CPUs are tended.
+//!
+//! It has a rescuer (`WQ_MEM_RECLAIM`): what waits here may be what frees memory.
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use crate::bindings;
+use core::{
+    mem::MaybeUninit,
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
+};
+use kernel::{
+    bindings::{work_struct, workqueue_struct},
+    prelude::*,
+    types::Opaque,
+};
+
+static QUEUE: AtomicPtr<workqueue_struct> = AtomicPtr::new(ptr::null_mut());
+static WORKS: AtomicPtr<Work> = AtomicPtr::new(ptr::null_mut());
+static LEN: AtomicUsize = AtomicUsize::new(0);
+
+/// A work item. Only the work queue changes it once it was initialised, under its own locks.
+#[repr(transparent)]
+struct Work(Opaque<work_struct>);
+
+// SAFETY: See above.
+unsafe impl Send for Work {}
+// SAFETY: See above.
+unsafe impl Sync for Work {}
+
+/// The work queue, with one piece of work for each possible CPU.
+///
+/// It outlives everything that hands out work.
+pub(crate) struct Workers(#[allow(dead_code, reason = "owns the memory")] KVVec<Work>);
+
+impl Workers {
+    /// Makes the queue. `work` is what [`start`] has a CPU do; it runs in process context.
+    pub(crate) fn new(work: unsafe extern "C" fn(*mut work_struct)) -> Result<Self> {
+        let len = kernel::cpu::nr_cpu_ids() as usize;
+        let mut works = KVVec::with_capacity(len, GFP_KERNEL)?;
+        for _ in 0..len {
+            works.push(Work(zeroed()), GFP_KERNEL)?;
+        }
+        for one in &works {
+            // SAFETY: `one` is memory for a work item that nobody uses yet; the vector does not grow any more.
+            unsafe { bindings::tresor_init_work(one.0.get(), Some(work)) };
+        }
+        // SAFETY: Process context; the name is NUL-terminated.
+        let queue = unsafe { bindings::tresor_alloc_workqueue(c"tresor".as_ptr().cast()) };
+        if queue.is_null() {
+            return Err(ENOMEM);
+        }
+        LEN.store(len, Ordering::Relaxed);
+        WORKS.store(works.as_mut_ptr(), Ordering::Release);
+        QUEUE.store(queue, Ordering::Release);
+        Ok(Self(works))
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let queue = QUEUE.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: Made in `new()`. Waits for what is queued, and nothing is queued any more.
+        unsafe { bindings::destroy_workqueue(queue) };
+        WORKS.store(ptr::null_mut(), Ordering::Release);
+    }
+}
+
+/// Has `cpu` do the queue's work soon; another CPU does if it goes offline meanwhile. Any context but NMI,
+/// for as long as the [`Workers`] live.
+pub(crate) fn start(cpu: usize) {
+    let (queue, works) = (QUEUE.load(Ordering::Acquire), WORKS.load(Ordering::Acquire));
+    if queue.is_null() || cpu >= LEN.load(Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: `works` names as many items as there are possible CPUs, all initialised.
+    unsafe { bindings::queue_work_on(cpu as i32, queue, works.add(cpu).cast()) };
+}
+
+/// Memory for a work item.
+fn zeroed() -> Opaque<work_struct> {
+    // SAFETY: `work_struct` is plain data; zeros are a value of it.
+    Opaque::new(unsafe { MaybeUninit::zeroed().assume_init() })
+}
+
+/// A call that somebody waits for.
+#[repr(C)]
+struct Call<'a> {
+    work: Work,
+    f: &'a mut (dyn FnMut() + Send),
+}
+
+/// Runs `f` on `cpu`, or on another CPU if that goes offline meanwhile, and waits. May sleep.
+///
+/// Unlike `smp_call_on_cpu()` it does not depend on memory being free.
+pub(crate) fn run_on(cpu: usize, f: &mut (dyn FnMut() + Send)) {
+    unsafe extern "C" fn call(work: *mut work_struct) {
+        // SAFETY: `work` is the first field of a `Call`, which lives until this function has returned.
+        let call = unsafe { &mut *work.cast::<Call<'_>>() };
+        (call.f)();
+    }
+    let queue = QUEUE.load(Ordering::Acquire);
+    if queue.is_null() {
+        return;
+    }
+    let mut this = Call {
+        work: Work(zeroed()),
+        f,
+    };
+    let work = (&raw mut this).cast::<work_struct>();
+    // SAFETY: `this` stays where it is until the work is done: it is waited for here. All access goes through
+    // the one pointer.
+    unsafe {
+        bindings::tresor_init_work_on_stack(work, Some(call));
+        bindings::queue_work_on(cpu as i32, queue, work);
+        bindings::flush_work(work);
+        bindings::tresor_destroy_work_on_stack(work);
+    }
+}
