@@ -25,7 +25,7 @@ pub(crate) const MEMORY: u64 = 288;
 pub struct Options {
     /// Longer loops.
     pub all: bool,
-    /// Run only tests whose names contain this.
+    /// Run only tests whose names contain this, or whose scenario has this name.
     pub filter: String,
 }
 
@@ -60,7 +60,9 @@ pub fn run(options: &Options) -> Result<Counts> {
         let selected = scenario
             .tests
             .iter()
-            .filter(|test| test.name().contains(&options.filter));
+            .filter(|test| {
+                test.name().contains(&options.filter) || scenario.name == options.filter
+            });
         let mut session = Session {
             cache: &cache,
             programs: &programs,
