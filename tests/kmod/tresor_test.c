@@ -11,6 +11,9 @@
  *               encrypt and decrypt N bytes in one request of the algorithm under a blob of B bytes, in
  *               memory cut in odd ways; EBADMSG if any way gives another result. What they became, and
  *               the IV behind it, can be read here.
+ *   endure ALGORITHM B N SECONDS
+ *               the same again and again for so long; whatever happens to the key meanwhile, each request
+ *               gives the same, or the error that ends this
  *   blobs ALGORITHM
  *               try blobs of every length up to 80 bytes; the errno of each, a byte, can be read here
  *   lengths ALGORITHM B
@@ -144,6 +147,17 @@ static void set_iv(u8 *iv)
 	iv[IV_SIZE - 1] = 0xfe;
 }
 
+/* Unlike crypto_req_done() it may be waited for although the request was made in @atomic context. */
+static void done(void *data, int err)
+{
+	struct crypto_wait *wait = data;
+
+	if (err == -EINPROGRESS)
+		return;
+	wait->err = err;
+	complete(&wait->completion);
+}
+
 /* One request; with @atomic from a context that must not sleep. Leaves in @iv what the request did. */
 static int crypt(struct crypto_skcipher *tfm, bool encrypt, bool atomic, struct scatterlist *src,
 		 struct scatterlist *dst, unsigned int len, u8 *iv)
@@ -156,7 +170,7 @@ static int crypt(struct crypto_skcipher *tfm, bool encrypt, bool atomic, struct 
 	if (!req)
 		return -ENOMEM;
 	set_iv(iv);
-	skcipher_request_set_callback(req, flags, crypto_req_done, &wait);
+	skcipher_request_set_callback(req, flags, done, &wait);
 	skcipher_request_set_crypt(req, src, dst, len, iv);
 	if (atomic)
 		local_bh_disable();
@@ -220,8 +234,10 @@ static struct crypto_skcipher *keyed(const char *algorithm, unsigned int blob_le
 	return tfm;
 }
 
-static int crypt_all(const char *algorithm, unsigned int blob_len, unsigned int len)
+static int crypt_all(const char *algorithm, unsigned int blob_len, unsigned int len,
+		     unsigned int seconds)
 {
+	unsigned long end = jiffies + seconds * HZ;
 	struct scatterlist src, dst;
 	struct crypto_skcipher *tfm;
 	struct pieces *a, *b;
@@ -242,8 +258,10 @@ static int crypt_all(const char *algorithm, unsigned int blob_len, unsigned int 
 			plain[i] = i ^ i >> 8;
 		sg_init_one(&src, plain, len);
 		sg_init_one(&dst, result, len);
-		ret = crypt(tfm, true, false, &src, &dst, len, iv) ?:
-		      crypt_pieces(tfm, a, b, plain, len, iv);
+		ret = crypt(tfm, true, false, &src, &dst, len, iv);
+		do
+			ret = ret ?: crypt_pieces(tfm, a, b, plain, len, iv);
+		while (!ret && time_before(jiffies, end));
 	}
 	kfree(plain);
 	kfree(b);
@@ -376,7 +394,7 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 				 loff_t *offset)
 {
 	char command[64] = {}, name[CRYPTO_MAX_ALG_NAME];
-	unsigned int cpu, blob, bytes;
+	unsigned int cpu, blob, bytes, seconds;
 	int ret;
 
 	/* A secret goes nowhere else. */
@@ -399,7 +417,9 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 	else if (strstarts(command, "oops"))
 		oops();
 	else if (sscanf(command, "crypt %63s %u %u", name, &blob, &bytes) == 3)
-		ret = crypt_all(name, blob, bytes);
+		ret = crypt_all(name, blob, bytes, 0);
+	else if (sscanf(command, "endure %63s %u %u %u", name, &blob, &bytes, &seconds) == 4)
+		ret = crypt_all(name, blob, bytes, seconds);
 	else if (sscanf(command, "blobs %63s", name) == 1)
 		ret = try_blobs(name);
 	else if (sscanf(command, "lengths %63s %u", name, &blob) == 2)

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -79,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         fs::write("/proc/tresor_test", format!("clobber {cpu}")).context("cannot clobber")?;
     }
 
+    let stop = args.get("stop");
     let start = Instant::now();
     let mut tally = Tally::default();
     loop {
@@ -114,7 +116,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 }
             }
         }
-        if start.elapsed() >= length {
+        if stop.is_some_and(|path| Path::new(path).exists())
+            || (stop.is_none() && start.elapsed() >= length)
+        {
             break;
         }
     }

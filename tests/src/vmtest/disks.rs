@@ -2,9 +2,11 @@
 
 //! Volumes in the guest, and direct I/O on them.
 
+use std::fs::{self, File};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
+use tresor_qemu::{target_dir, Drive, VmConfig};
 
 use super::guest::{Guest, PROGRAM};
 
@@ -30,6 +32,16 @@ pub struct Tally {
     pub recovered: Option<u64>,
     /// Whether the last request succeeded.
     pub last_right: bool,
+}
+
+/// Adds an empty disk, `/dev/disk/<name>`, of so many bytes to a scenario's VM.
+pub fn with_disk(config: VmConfig, scenario: &str, name: &str, bytes: u64) -> VmConfig {
+    let folder = target_dir().join(format!("vm/test-{scenario}"));
+    let path = folder.join(format!("{name}.img"));
+    // Whatever goes wrong here is reported when QEMU cannot open the image.
+    let _ = fs::create_dir_all(folder);
+    let _ = File::create(&path).and_then(|file| file.set_len(bytes));
+    config.drive(Drive::new(name, &path))
 }
 
 impl Guest {

@@ -27,6 +27,7 @@ mod modes;
 mod nmi_windows;
 mod nmis;
 mod open_volumes;
+mod parking;
 mod races;
 mod refresh;
 mod refusals;
@@ -260,6 +261,18 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![
             races::calls_losses_and_unloading_may_race,
             races::calls_losses_hotplug_and_io_may_race,
+        ],
+    },
+    Scenario {
+        name: "parking",
+        machine: parking::machine,
+        tests: tests![
+            parking::io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does,
+            parking::a_request_of_many_sections_goes_on_where_it_stopped,
+            parking::a_forced_clear_fails_what_waits,
+            parking::a_new_volume_wants_the_key_and_an_open_one_only_its_return,
+            parking::a_table_may_be_suspended_and_replaced_while_requests_wait,
+            parking::forcing_the_module_out_fails_what_waits_and_ends_with_the_last_volume,
         ],
     },
     Scenario {

@@ -3,16 +3,16 @@
 //! Volumes as users have them: the data on the disk is AES-XTS, and nothing of its keys is in RAM.
 //! `essiv.rs` has those with ESSIV.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{ensure, Context, Result};
 use keyscan::{scan_bytes, Expand, Needles, Options};
 use tresor_guest::pattern;
-use tresor_qemu::{target_dir, Drive, VmConfig};
+use tresor_qemu::{target_dir, VmConfig};
 
-use super::disks::{Tally, BYTES};
+use super::disks::{with_disk, Tally, BYTES};
 use super::guest::{Guest, PROGRAM};
 use super::secrets::{random, Key};
 use crate::luks::Header;
@@ -32,11 +32,7 @@ pub(super) fn image(name: &str) -> PathBuf {
 /// Adds the two disks to the VM.
 pub(super) fn machine(usual: VmConfig) -> VmConfig {
     ["tresor", "stock"].into_iter().fold(usual, |config, name| {
-        let path = image(name);
-        // Whatever goes wrong here is reported when QEMU cannot open the image.
-        let _ = path.parent().map(fs::create_dir_all);
-        let _ = File::create(&path).and_then(|file| file.set_len(DISK));
-        config.drive(Drive::new(name, &path))
+        with_disk(config, "volumes", name, DISK)
     })
 }
 
