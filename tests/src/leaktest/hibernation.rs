@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{ensure, Result};
 use tresor_uapi::STATE_LOCKED;
 
-use super::bench::{Bench, SPARE, TRESOR};
+use super::bench::{Bench, SPARE};
 use super::cell::Oracle::{Hibernation, Schedules, Secrets, Stores};
 use super::ram::Holders;
 use super::{Body, Scenario};
 use crate::evidence::Evidence;
 use crate::master::{last_line, load};
+use crate::vmtest::parking::until_parked;
 use crate::vmtest::secrets::passphrase;
 
 /// What this file has.
@@ -40,22 +41,27 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
         "mkswap /dev/disk/spare >/dev/null && swapon /dev/disk/spare && \
          echo reboot >/sys/power/disk",
     )?;
-    // With a volume open it is refused, and nothing changes.
+    // With the key locked and a volume open it is refused, and nothing changes.
+    ensure!(bench.guest.lock()? == "ok", "it cannot be locked");
     let output = bench.guest.vm.run("echo disk | dd of=/sys/power/state")?;
     ensure!(
         !output.success() && output.text().contains("resource busy"),
-        "with a volume open the guest is not refused hibernation: {}",
+        "locked, the guest is not refused hibernation: {}",
         output.text()
     );
     bench
         .guest
-        .wait_for_log("tresor: suspend refused: volumes are open; close them first")?;
+        .wait_for_log("tresor: suspend refused: the key of 1 open volumes is locked")?;
+    bench.load_again()?;
     bench.all_armed()?;
     bench.guest.verify("/dev/mapper/tresor", 1)?;
     bench.look(Holders::Every)?;
 
-    // With the stock volume alone it hibernates.
-    bench.guest.close_volume(TRESOR)?;
+    // With the key it hibernates, in the middle of I/O.
+    bench.guest.start_disk(
+        "hibernated",
+        "dev=/dev/mapper/tresor seed=1 mode=write stop=/run/stop",
+    )?;
     bench.remember_shares("before hibernation")?;
     let boot = bench
         .guest
@@ -118,9 +124,12 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
         "a wrong passphrase: {}",
         wrong.text()
     );
-    bench.guest.ensure_state(STATE_LOCKED)?;
+    until_parked(&mut bench.guest)?;
     bench.load_again()?;
-    bench.open_tresor()?;
+    bench.guest.vm.check("touch /run/stop")?;
+    let tally = bench.guest.end_disk("hibernated")?;
+    ensure!(tally.failed == 0, "I/O over the hibernation: {tally:?}");
+    bench.guest.verify("/dev/mapper/tresor", 1)?;
     bench.look(Holders::Every)?;
     bench.ask_stores()
 }

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! How a machine ends, and sleeps: M is erased first.
+//! How a machine ends: M is erased first.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Result};
 use tresor_qemu::{Hang, VmConfig};
-use tresor_uapi::STATE_LOCKED;
 
 use super::guest::Guest;
 use super::secrets::{random, Found, Key, Look};
-
-/// What the kernel says when it is awake again.
-const EXIT: &str = "PM: suspend exit";
 
 /// A VM that stays as it is when the guest reboots, powers off or panics.
 pub(super) fn machine(usual: VmConfig) -> VmConfig {
@@ -40,7 +36,7 @@ fn run_to_the_end(guest: &mut Guest, command: &str) -> Result<()> {
 }
 
 /// Fails if the shares, or M, or what fits the registers is in the RAM of the stopped machine.
-fn ensure_erased(guest: &mut Guest, key: &Key, before: &Look) -> Result<Look> {
+pub(super) fn ensure_erased(guest: &mut Guest, key: &Key, before: &Look) -> Result<Look> {
     guest.vm.stop()?;
     let cpus = guest.vm.debug_registers()?;
     let ram = guest.vm.ram()?;
@@ -114,58 +110,4 @@ pub(super) fn a_power_off_erases_shares_and_registers(guest: &mut Guest) -> Resu
     run_to_the_end(guest, "poweroff -f")?;
     wait_for_end(guest)?;
     ensure_erased(guest, &key, &before)?.ensure_clear()
-}
-
-pub(super) fn suspend_erases_shares_and_registers_and_locks(guest: &mut Guest) -> Result<()> {
-    for way in ["freeze", "mem"] {
-        let key = guest.insert_and_load()?;
-        let before = guest.look_armed(&key)?;
-        guest.vm.check(&format!(
-            "(sleep 0.3; echo {way} >/sys/power/state; echo $? >/run/{way}) >/dev/null 2>&1 &"
-        ))?;
-        let entry = if way == "mem" {
-            "PM: suspend entry (deep)"
-        } else {
-            "PM: suspend entry (s2idle)"
-        };
-        guest
-            .vm
-            .console()
-            .wait_for(entry, Duration::from_secs(10))?;
-        if way == "mem" {
-            let start = Instant::now();
-            while !guest.vm.qmp().monitor("info status")?.contains("suspended") {
-                ensure!(
-                    start.elapsed() < Duration::from_secs(20),
-                    "the guest does not sleep"
-                );
-                thread::sleep(Duration::from_millis(50));
-            }
-        } else {
-            // Nothing outside shows that the CPUs idle for good.
-            thread::sleep(Duration::from_secs(2));
-        }
-        let look = ensure_erased(guest, &key, &before)?;
-        look.ensure_clear()?;
-        let slept = guest.vm.console().text()?.matches(EXIT).count();
-        guest.vm.cont()?;
-        if way == "mem" {
-            guest.vm.qmp().wake()?;
-        } else {
-            guest.vm.qmp().power_button()?;
-        }
-        // What is sent to a serial port before its driver is back is lost.
-        guest.wait(Duration::from_secs(20), "end of the suspend", |guest| {
-            Ok(guest.vm.console().text()?.matches(EXIT).count() > slept)
-        })?;
-        guest.wait(Duration::from_secs(10), "success of the suspend", |guest| {
-            Ok(guest.vm.run(&format!("cat /run/{way}"))?.text() == "0")
-        })?;
-        let status = guest.ensure_state(STATE_LOCKED)?;
-        ensure!(status.check == key.master.check_value(), "{status:?}");
-        guest.load(&key)?;
-        guest.look_armed(&key)?;
-        guest.remove()?;
-    }
-    Ok(())
 }

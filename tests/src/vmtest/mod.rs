@@ -27,11 +27,12 @@ mod modes;
 mod nmi_windows;
 mod nmis;
 mod open_volumes;
-mod parking;
+pub(crate) mod parking;
 mod races;
 mod refresh;
 mod refusals;
 mod share_windows;
+pub(crate) mod sleep;
 mod stores;
 mod strikes;
 mod users;
@@ -244,7 +245,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "endings",
         machine: endings::machine,
         tests: tests![
-            endings::suspend_erases_shares_and_registers_and_locks,
+            sleep::suspend_erases_shares_and_registers_and_locks,
             endings::a_reboot_erases_shares_and_registers,
             endings::a_power_off_erases_shares_and_registers,
             endings::a_panic_erases_the_shares,
@@ -273,6 +274,14 @@ pub const SCENARIOS: &[Scenario] = &[
             parking::a_new_volume_wants_the_key_and_an_open_one_only_its_return,
             parking::a_table_may_be_suspended_and_replaced_while_requests_wait,
             parking::forcing_the_module_out_fails_what_waits_and_ends_with_the_last_volume,
+        ],
+    },
+    Scenario {
+        name: "sleep",
+        machine: sleep::machine,
+        tests: tests![
+            sleep::io_in_flight_waits_over_a_suspend,
+            sleep::a_suspend_while_requests_wait_is_refused_and_hangs_nobody,
         ],
     },
     Scenario {

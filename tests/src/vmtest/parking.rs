@@ -33,7 +33,7 @@ pub(super) fn machine(usual: tresor_qemu::VmConfig) -> tresor_qemu::VmConfig {
 const STOP: &str = "/run/stop";
 
 /// Starts a writer and a reader on two volumes, one on each disk.
-pub(super) fn start_io(guest: &mut Guest, options: &[&str]) -> Result<()> {
+pub(crate) fn start_io(guest: &mut Guest, options: &[&str]) -> Result<()> {
     guest.ram_disk()?;
     guest.vm.check(&format!("rm -f {STOP}"))?;
     for (n, disk) in DISKS.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn start_io(guest: &mut Guest, options: &[&str]) -> Result<()> {
 }
 
 /// Ends what [`start_io`] started; how many requests of 4 KiB were right. Fails if one was not.
-pub(super) fn end_io(guest: &mut Guest) -> Result<u64> {
+pub(crate) fn end_io(guest: &mut Guest) -> Result<u64> {
     guest.vm.check(&format!("touch {STOP}"))?;
     let mut right = 0;
     for n in 0..DISKS.len() {
@@ -71,14 +71,14 @@ pub(super) fn end_io(guest: &mut Guest) -> Result<u64> {
 }
 
 /// Waits until requests are parked.
-pub(super) fn until_parked(guest: &mut Guest) -> Result<()> {
+pub(crate) fn until_parked(guest: &mut Guest) -> Result<()> {
     guest.wait(Duration::from_secs(10), "parked request", |guest| {
         Ok(guest.ensure_state(STATE_LOCKED)?.waiting != 0)
     })
 }
 
 /// Loads the key, after which nothing waits for long.
-pub(super) fn resume(guest: &mut Guest, key: &Key) -> Result<()> {
+pub(crate) fn resume(guest: &mut Guest, key: &Key) -> Result<()> {
     guest.load(key)?;
     guest.wait(Duration::from_secs(10), "end of the waiting", |guest| {
         let status = guest.ensure_state(STATE_ARMED)?;

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+
+//! A machine that sleeps: M is erased, and I/O waits for it afterwards.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use tresor_qemu::VmConfig;
+use tresor_uapi::STATE_LOCKED;
+
+use super::disks::with_disk;
+use super::endings::ensure_erased;
+use super::guest::Guest;
+use super::parking::{end_io, resume, start_io, until_parked};
+use super::secrets::random;
+
+/// What the kernel says when it is awake again.
+const EXIT: &str = "PM: suspend exit";
+
+/// The ways to sleep: words for /sys/power/state, and what the kernel says then.
+pub(crate) const WAYS: [(&str, &str); 2] = [
+    ("freeze", "PM: suspend entry (s2idle)"),
+    ("mem", "PM: suspend entry (deep)"),
+];
+
+/// A VM that can sleep more than once: on q35 the firmware leaves no power management registers behind.
+pub(super) fn machine(usual: VmConfig) -> VmConfig {
+    with_disk(usual.smp("4").machine("pc"), "sleep", "slow", 32 << 20)
+}
+
+/// Has the machine sleep, looks at it meanwhile, and wakes it.
+pub(crate) fn sleep(
+    guest: &mut Guest,
+    (way, entry): (&str, &str),
+    asleep: impl FnOnce(&mut Guest) -> Result<()>,
+) -> Result<()> {
+    let count = |guest: &Guest, text: &str| -> Result<usize> {
+        Ok(guest.vm.console().text()?.matches(text).count())
+    };
+    let (entries, exits) = (count(guest, entry)?, count(guest, EXIT)?);
+    guest.vm.check(&format!(
+        "rm -f /run/{way}; (sleep 0.3; echo {way} >/sys/power/state; echo $? >/run/{way}) >/dev/null 2>&1 &"
+    ))?;
+    guest.wait(Duration::from_secs(20), "start of the suspend", |guest| {
+        Ok(count(guest, entry)? > entries)
+    })?;
+    if way == "mem" {
+        let start = Instant::now();
+        while !guest.vm.qmp().monitor("info status")?.contains("suspended") {
+            ensure!(
+                start.elapsed() < Duration::from_secs(30),
+                "the guest does not sleep"
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+    } else {
+        // Nothing outside shows that the CPUs idle for good.
+        thread::sleep(Duration::from_secs(3));
+    }
+    asleep(guest)?;
+    if way == "mem" {
+        guest.vm.qmp().wake()?;
+    } else {
+        guest.vm.qmp().power_button()?;
+    }
+    // What is sent to a serial port before its driver is back is lost.
+    guest.wait(Duration::from_secs(30), "end of the suspend", |guest| {
+        Ok(count(guest, EXIT)? > exits)
+    })?;
+    guest.wait(Duration::from_secs(10), "success of the suspend", |guest| {
+        Ok(guest.vm.run(&format!("cat /run/{way}"))?.text() == "0")
+    })
+}
+
+pub(super) fn suspend_erases_shares_and_registers_and_locks(guest: &mut Guest) -> Result<()> {
+    for way in WAYS {
+        let key = guest.insert_and_load()?;
+        let before = guest.look_armed(&key)?;
+        sleep(guest, way, |guest| {
+            ensure_erased(guest, &key, &before)?.ensure_clear()?;
+            guest.vm.cont()
+        })?;
+        let status = guest.ensure_state(STATE_LOCKED)?;
+        ensure!(status.check == key.master.check_value(), "{status:?}");
+        guest.load(&key)?;
+        guest.look_armed(&key)?;
+        guest.remove()?;
+    }
+    Ok(())
+}
+
+pub(super) fn io_in_flight_waits_over_a_suspend(guest: &mut Guest) -> Result<()> {
+    let key = guest.insert_and_load()?;
+    start_io(guest, &[])?;
+    for way in WAYS {
+        let before = guest.status()?.parked;
+        sleep(guest, way, |guest| {
+            let cpus = guest.while_stopped(|vm| vm.debug_registers())?;
+            ensure!(
+                cpus.iter().all(|cpu| cpu.is_clear()),
+                "a CPU keeps its registers asleep"
+            );
+            Ok(())
+        })?;
+        until_parked(guest)?;
+        resume(guest, &key)?;
+        ensure!(guest.status()?.parked > before, "nothing was parked");
+    }
+    let parked = guest.status()?.parked;
+    let right = end_io(guest)?;
+    guest.remark(&format!(
+        "{parked} requests parked, {right} blocks of 4 KiB right, none failed"
+    ));
+    Ok(())
+}
+
+pub(super) fn a_suspend_while_requests_wait_is_refused_and_hangs_nobody(
+    guest: &mut Guest,
+) -> Result<()> {
+    let key = guest.insert_and_load()?;
+    guest.open_filled("wait", &random::<64>()?, 42)?;
+    guest.vm.check("mkdir -p /mnt/wait")?;
+    ensure!(guest.lock()? == "ok", "it cannot be locked");
+    // Nothing waits yet: it sleeps.
+    sleep(guest, WAYS[1], |_| Ok(()))?;
+    guest.start_disk("wait", "dev=/dev/mapper/wait seed=42 mode=read")?;
+    until_parked(guest)?;
+    // A write in the page cache is what the kernel's sync would wait for.
+    guest.vm.check(
+        "(dd if=/dev/zero of=/dev/mapper/wait bs=4096 seek=512 count=8; touch /run/wrote) \
+         >/dev/null 2>&1 & sleep 1",
+    )?;
+    for sync in ["1", "0"] {
+        guest
+            .vm
+            .check(&format!("echo {sync} >/sys/power/sync_on_suspend"))?;
+        let start = Instant::now();
+        // The shell's own echo names no errno.
+        let said = guest.vm.run_for(
+            "echo mem | dd of=/sys/power/state",
+            Duration::from_secs(30),
+        )?;
+        ensure!(
+            !said.success() && said.text().contains("resource busy"),
+            "a suspend with sync_on_suspend {sync} said {}: {:?}",
+            said.status,
+            said.text()
+        );
+        let took = start.elapsed();
+        ensure!(took < Duration::from_secs(10), "it took {took:?}");
+    }
+    guest.wait_for_log("tresor: suspend refused: the key of 1 open volumes is locked")?;
+    resume(guest, &key)?;
+    let tally = guest.end_disk("wait")?;
+    ensure!(tally.failed == 0, "{tally:?}");
+    guest.wait(Duration::from_secs(10), "end of the write", |guest| {
+        Ok(guest.vm.run("[ -e /run/wrote ]")?.success())
+    })?;
+    guest.verify("/dev/mapper/wait", 42)?;
+    guest.close_volume("wait")
+}
