@@ -17,6 +17,7 @@ pub mod master;
 pub mod modes;
 pub mod reference;
 pub mod report;
+pub mod soak;
 pub mod timeline;
 pub mod verdict;
 pub mod vmtest;

@@ -2,6 +2,7 @@
 
 //! Direct I/O with a known pattern.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 use nix::errno::Errno;
-use tresor_guest::pattern;
+use tresor_guest::{mixed, pattern};
 
 use crate::{pin, Args};
 
@@ -43,6 +44,7 @@ impl Buffer {
 struct Tally {
     right: u64,
     failed: u64,
+    /// Bytes that were read and were not what was written.
     wrong: u64,
     /// Failed reads that left something in the buffer that is neither what was there, nor
     /// ciphertext, nor the right plaintext.
@@ -52,43 +54,64 @@ struct Tally {
     recovered: Option<u128>,
     /// Whether the last request succeeded.
     last: bool,
+    /// Sectors of 512 bytes that were written, and that were read and were right.
+    written: u64,
+    verified: u64,
 }
 
-/// The `disk` command.
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let bytes = args.number("bytes", 0)? as usize;
-    let io = args.number("io", PAGE as u64)? as usize;
-    let seed = args.number("seed", 0)?;
-    let length = Duration::from_secs(args.number("seconds", 0)?);
-    let write = match args.need("mode")? {
-        "read" => false,
-        "write" => true,
-        other => bail!("mode={other} is neither read nor write"),
-    };
-    ensure!(
-        io % SECTOR == 0 && bytes % io == 0 && bytes > 0,
-        "bytes= must be a multiple of io="
-    );
-    if args.get("cpu").is_some() {
-        pin(args.number("cpu", 0)? as usize)?;
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            right,
+            failed,
+            wrong,
+            damaged,
+            written,
+            verified,
+            ..
+        } = self;
+        let error = self
+            .error
+            .map_or("none".into(), |error| format!("{error:?}"));
+        let recovered = self.recovered.map_or("never".into(), |ms| ms.to_string());
+        let last = if self.last { "right" } else { "failed" };
+        write!(
+            f,
+            "right={right} failed={failed} wrong={wrong} damaged={damaged} error={error} \
+             recovered={recovered} last={last} written={written} verified={verified}"
+        )
     }
-    let device = open(args.need("dev")?, write)?;
-    let raw = args.get("raw").map(|path| open(path, false)).transpose()?;
-    let mut buffer = Buffer::new(io, args.number("offset", 0)? as usize);
-    let mut expected = vec![0; io];
-    for cpu in args.numbers("clobber")? {
-        fs::write("/proc/tresor_test", format!("clobber {cpu}")).context("cannot clobber")?;
-    }
+}
 
-    let stop = args.get("stop");
-    let start = Instant::now();
-    let mut tally = Tally::default();
-    loop {
-        for offset in (0..bytes).step_by(io) {
-            let at = offset as u64;
-            pattern(seed, at, &mut expected);
+/// Where the I/O goes.
+struct Disk {
+    device: File,
+    raw: Option<File>,
+    start: u64,
+    bytes: usize,
+    buffer: Buffer,
+    expected: Vec<u8>,
+    began: Instant,
+    tally: Tally,
+}
+
+impl Disk {
+    /// Each request once: all that is written, or is to be read, is the pattern of `seed`.
+    fn pass(&mut self, write: bool, seed: u64) -> Result<()> {
+        let Self {
+            device,
+            raw,
+            buffer,
+            expected,
+            tally,
+            ..
+        } = self;
+        let io = expected.len();
+        for offset in (0..self.bytes).step_by(io) {
+            let at = self.start + offset as u64;
+            pattern(seed, at, expected);
             let result = if write {
-                buffer.get().copy_from_slice(&expected);
+                buffer.get().copy_from_slice(expected);
                 device.write_at(buffer.get(), at)
             } else {
                 buffer.get().fill(UNTOUCHED);
@@ -97,11 +120,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             tally.last = result.is_ok();
             match result {
                 Ok(n) if n != io => bail!("{n} bytes instead of {io} at {at}"),
-                Ok(_) if buffer.get() != expected => tally.wrong += 1,
+                Ok(_) if buffer.get() != *expected => {
+                    let pairs = buffer.get().iter().zip(expected.iter());
+                    tally.wrong += pairs.filter(|(is, was)| is != was).count() as u64;
+                }
                 Ok(_) => {
                     tally.right += 1;
+                    let sectors = (io / SECTOR) as u64;
+                    *(if write {
+                        &mut tally.written
+                    } else {
+                        &mut tally.verified
+                    }) += sectors;
                     if tally.failed > 0 && tally.recovered.is_none() {
-                        tally.recovered = Some(start.elapsed().as_millis());
+                        tally.recovered = Some(self.began.elapsed().as_millis());
                     }
                 }
                 Err(error) => {
@@ -111,34 +143,73 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                         let mut cipher = Buffer::new(io, 0);
                         raw.read_exact_at(cipher.get(), at)
                             .context("cannot read raw=")?;
-                        tally.damaged += damaged(buffer.get(), cipher.get(), &expected);
+                        tally.damaged += damaged(buffer.get(), cipher.get(), expected);
                     }
                 }
             }
         }
+        Ok(())
+    }
+}
+
+/// The `disk` command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let bytes = args.number("bytes", 0)? as usize;
+    let io = args.number("io", PAGE as u64)? as usize;
+    let start = args.number("at", 0)?;
+    let mut seed = args.number("seed", 0)?;
+    let length = Duration::from_secs(args.number("seconds", 0)?);
+    let mode = args.need("mode")?;
+    ensure!(
+        ["read", "write", "cycle"].contains(&mode),
+        "mode={mode} is neither read nor write nor cycle"
+    );
+    ensure!(
+        io % SECTOR == 0 && bytes % io == 0 && bytes > 0 && start % SECTOR as u64 == 0,
+        "bytes= must be a multiple of io=, at= of {SECTOR}"
+    );
+    if args.get("cpu").is_some() {
+        pin(args.number("cpu", 0)? as usize)?;
+    }
+    let mut disk = Disk {
+        device: open(args.need("dev")?, mode != "read")?,
+        raw: args.get("raw").map(|path| open(path, false)).transpose()?,
+        start,
+        bytes,
+        buffer: Buffer::new(io, args.number("offset", 0)? as usize),
+        expected: vec![0; io],
+        began: Instant::now(),
+        tally: Tally::default(),
+    };
+    for cpu in args.numbers("clobber")? {
+        fs::write("/proc/tresor_test", format!("clobber {cpu}")).context("cannot clobber")?;
+    }
+    let stop = args.get("stop");
+    disk.began = Instant::now();
+    loop {
+        if mode != "read" {
+            disk.pass(true, seed)?;
+        }
+        if mode != "write" {
+            disk.pass(false, seed)?;
+        }
+        if let Some(path) = args.get("progress") {
+            // Whoever reads it sees all of one or all of the other.
+            let new = format!("{path}.new");
+            fs::write(&new, disk.tally.to_string()).context("cannot write progress=")?;
+            fs::rename(new, path).context("cannot write progress=")?;
+        }
         if stop.is_some_and(|path| Path::new(path).exists())
-            || (stop.is_none() && start.elapsed() >= length)
+            || (stop.is_none() && disk.began.elapsed() >= length)
         {
             break;
         }
+        if mode == "cycle" {
+            // Old data must not pass for new.
+            seed = mixed(seed);
+        }
     }
-    let Tally {
-        right,
-        failed,
-        wrong,
-        damaged,
-        last,
-        ..
-    } = tally;
-    let error = tally
-        .error
-        .map_or("none".into(), |error| format!("{error:?}"));
-    let recovered = tally.recovered.map_or("never".into(), |ms| ms.to_string());
-    println!(
-        "right={right} failed={failed} wrong={wrong} damaged={damaged} error={error} \
-         recovered={recovered} last={}",
-        if last { "right" } else { "failed" }
-    );
+    println!("{} seed={seed}", disk.tally);
     Ok(())
 }
 

@@ -39,9 +39,10 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   watch [hold=PATH]
         sets a hardware watchpoint on a child through ptrace, and reads it back
   perf  opens a breakpoint event of this task, and one of CPU 0
-  disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
-        [raw=PATH] [io=N] [offset=N] [stop=PATH]
-        reads or writes the pattern with O_DIRECT, for so long or until there is something at stop=
+  disk dev=PATH bytes=N seed=N mode=read|write|cycle [cpu=N] [seconds=N] [clobber=N[,N]..]
+        [raw=PATH] [io=N] [offset=N] [at=N] [stop=PATH] [progress=PATH]
+        reads or writes the pattern with O_DIRECT, or again and again writes another one and reads
+        it back, for so long or until there is something at stop=
   bench dev=PATH bytes=N io=N seed=N mode=read|write order=sequential|random
         the same once, each request once, between two marks; prints how long it took
   plant kind=stack|heap|freed|fpu|frame|kernel-stack|slab|pipe|tty [hold=PATH]

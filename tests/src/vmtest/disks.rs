@@ -26,12 +26,20 @@ pub struct Tally {
     pub right: u64,
     /// Requests that failed.
     pub failed: u64,
+    /// Bytes that came back as something else, and failed reads that left something strange.
+    pub wrong: u64,
     /// The last error's name, or `none`.
     pub error: String,
     /// Milliseconds from the start to the first success after a failure.
     pub recovered: Option<u64>,
     /// Whether the last request succeeded.
     pub last_right: bool,
+    /// Sectors of 512 bytes that were written.
+    pub written: u64,
+    /// Sectors of 512 bytes that were read and were right.
+    pub verified: u64,
+    /// The seed of the pattern that is there now.
+    pub seed: u64,
 }
 
 /// Adds an empty disk, `/dev/disk/<name>`, of so many bytes to a scenario's VM.
@@ -158,19 +166,21 @@ impl Guest {
     /// # Errors
     /// If it does not end within two minutes, or any request returned something wrong.
     pub fn end_disk(&mut self, name: &str) -> Result<Tally> {
-        let output = self.vm.run_for(
-            &format!("while [ ! -e /run/{name}.disk ]; do usleep 20000; done; cat /run/{name}.disk"),
-            Duration::from_secs(120),
-        )?;
-        Tally::parse(&output.text())
+        Tally::parse(&self.end_disk_text(name)?)
     }
 
-    /// Whether what [`Guest::start_disk`] started has ended.
+    /// As [`Guest::end_disk`], what it printed.
     ///
     /// # Errors
-    /// If the guest does not answer.
-    pub fn disk_ended(&mut self, name: &str) -> Result<bool> {
-        Ok(self.vm.run(&format!("[ -e /run/{name}.disk ]"))?.success())
+    /// If it does not end within two minutes.
+    pub fn end_disk_text(&mut self, name: &str) -> Result<String> {
+        let output = self.vm.run_for(
+            &format!(
+                "while [ ! -e /run/{name}.disk ]; do usleep 20000; done; cat /run/{name}.disk"
+            ),
+            Duration::from_secs(120),
+        )?;
+        Ok(output.text())
     }
 
     /// Direct I/O with the pattern on [`BYTES`] of a device.
@@ -189,6 +199,16 @@ impl Tally {
     /// # Errors
     /// If a request returned something wrong, whatever else happened.
     pub fn parse(said: &str) -> Result<Self> {
+        let tally = Self::read(said)?;
+        ensure!(tally.wrong == 0, "wrong data came back: {said}");
+        Ok(tally)
+    }
+
+    /// Reads what `tresor-guest disk` prints, also of wrong data.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn read(said: &str) -> Result<Self> {
         let value = |name: &str| {
             let values = said
                 .split_whitespace()
@@ -200,17 +220,17 @@ impl Tally {
                 .next()
                 .with_context(|| format!("no {name} in {said:?}"))
         };
-        let (wrong, damaged) = (value("wrong")?, value("damaged")?);
-        ensure!(
-            wrong == "0" && damaged == "0",
-            "wrong data came back: {said}"
-        );
+        let (wrong, damaged): (u64, u64) = (value("wrong")?.parse()?, value("damaged")?.parse()?);
         Ok(Self {
+            wrong: wrong + damaged,
             right: value("right")?.parse()?,
             failed: value("failed")?.parse()?,
             error: value("error")?.to_owned(),
             recovered: value("recovered")?.parse().ok(),
             last_right: value("last")? == "right",
+            written: value("written")?.parse()?,
+            verified: value("verified")?.parse()?,
+            seed: value("seed")?.parse()?,
         })
     }
 }
@@ -221,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_tally_is_read_and_wrong_data_is_an_error() {
-        let said = "right=3 failed=1 wrong=0 damaged=0 error=EIO recovered=900 last=right";
+        let said = "right=3 failed=1 wrong=0 damaged=0 error=EIO recovered=900 last=right \
+                    written=8 verified=16 seed=5";
         let tally = Tally::parse(said).unwrap();
         assert_eq!(
             (tally.right, tally.failed, tally.recovered),

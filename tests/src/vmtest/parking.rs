@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 use tresor_uapi::{CLEAR_FORCE, STATE_ARMED, STATE_EMPTY, STATE_LOCKED};
 
+use super::disks::{Tally, BYTES};
 use super::guest::Guest;
 use super::secrets::{random, Key};
 
@@ -32,42 +33,107 @@ pub(super) fn machine(usual: tresor_qemu::VmConfig) -> tresor_qemu::VmConfig {
 /// What ends [`start_io`].
 const STOP: &str = "/run/stop";
 
-/// Starts a writer and a reader on two volumes, one on each disk.
-pub(crate) fn start_io(guest: &mut Guest, options: &[&str]) -> Result<()> {
-    guest.ram_disk()?;
-    guest.vm.check(&format!("rm -f {STOP}"))?;
-    for (n, disk) in DISKS.iter().enumerate() {
-        let name = format!("busy{n}");
-        guest.open_volume(&name, &random::<64>()?, disk, options)?;
-        guest.fill(&format!("/dev/mapper/{name}"), 50 + n as u64)?;
-        for mode in ["read", "write"] {
+/// Two volumes, one on each disk, each with two processes that write, read back and compare.
+pub(crate) struct Busy {
+    blobs: Vec<[u8; 64]>,
+}
+
+/// What [`Busy`] has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Done {
+    /// Sectors of 512 bytes that were written.
+    pub(crate) written: u64,
+    /// Sectors that were read back and were right.
+    pub(crate) verified: u64,
+    /// Requests that failed.
+    pub(crate) failed: u64,
+    /// Bytes that came back as something else.
+    pub(crate) wrong: u64,
+}
+
+impl Busy {
+    /// Opens the volumes and starts.
+    pub(crate) fn start(guest: &mut Guest, options: &[&str]) -> Result<Self> {
+        guest.ram_disk()?;
+        guest.vm.check(&format!("rm -f {STOP}"))?;
+        let mut blobs = Vec::new();
+        for (n, disk) in DISKS.iter().enumerate() {
+            let blob = random::<64>()?;
+            guest.open_volume(&format!("busy{n}"), &blob, disk, options)?;
+            blobs.push(blob);
+        }
+        for (name, volume, at) in Self::processes() {
+            let seed = u64::from_le_bytes(random()?);
             guest.start_disk(
-                &format!("{name}{mode}"),
+                &name,
                 &format!(
-                    "dev=/dev/mapper/{name} seed={} mode={mode} stop={STOP}",
-                    50 + n
+                    "dev=/dev/mapper/{volume} at={at} seed={seed} mode=cycle stop={STOP} \
+                     progress=/run/{name}.progress"
                 ),
             )?;
         }
+        Ok(Self { blobs })
     }
-    Ok(())
+
+    /// The blobs of the volumes `busy0` and `busy1`.
+    pub(crate) fn blobs(&self) -> &[[u8; 64]] {
+        &self.blobs
+    }
+
+    /// The processes: name, volume, and where they begin.
+    fn processes() -> impl Iterator<Item = (String, String, u64)> {
+        (0..4).map(|n| (format!("io{n}"), format!("busy{}", n / 2), n % 2 * BYTES))
+    }
+
+    /// What was done so far, as of the last whole round of each process.
+    pub(crate) fn progress(&self, guest: &mut Guest) -> Result<Done> {
+        let mut done = Done::default();
+        for (name, ..) in Self::processes() {
+            let said = guest.vm.run(&format!("cat /run/{name}.progress"))?;
+            if said.success() {
+                done.add(&Tally::read(&(said.text() + " seed=0"))?);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Ends as [`Busy::end`] does, and fails if a request failed, or something was wrong.
+    pub(crate) fn end_well(self, guest: &mut Guest) -> Result<Done> {
+        let done = self.end(guest)?;
+        ensure!(
+            done.failed == 0 && done.wrong == 0 && done.verified != 0,
+            "{done:?}"
+        );
+        Ok(done)
+    }
+
+    /// Ends the processes, reads all once more, and closes the volumes.
+    pub(crate) fn end(self, guest: &mut Guest) -> Result<Done> {
+        guest.vm.check(&format!("touch {STOP}"))?;
+        let mut done = Done::default();
+        for (name, volume, at) in Self::processes() {
+            let tally = Tally::read(&guest.end_disk_text(&name)?)?;
+            done.add(&tally);
+            let again = guest.program(&format!(
+                "disk bytes={BYTES} dev=/dev/mapper/{volume} at={at} seed={} mode=read",
+                tally.seed
+            ))?;
+            done.add(&Tally::read(&again)?);
+        }
+        for n in 0..DISKS.len() {
+            guest.close_volume(&format!("busy{n}"))?;
+        }
+        Ok(done)
+    }
 }
 
-/// Ends what [`start_io`] started; how many requests of 4 KiB were right. Fails if one was not.
-pub(crate) fn end_io(guest: &mut Guest) -> Result<u64> {
-    guest.vm.check(&format!("touch {STOP}"))?;
-    let mut right = 0;
-    for n in 0..DISKS.len() {
-        let name = format!("busy{n}");
-        for mode in ["read", "write"] {
-            let tally = guest.end_disk(&format!("{name}{mode}"))?;
-            ensure!(tally.failed == 0, "{mode} on {name}: {tally:?}");
-            right += tally.right;
-        }
-        guest.verify(&format!("/dev/mapper/{name}"), 50 + n as u64)?;
-        guest.close_volume(&name)?;
+impl Done {
+    fn add(&mut self, tally: &Tally) {
+        self.written += tally.written;
+        self.verified += tally.verified;
+        self.failed += tally.failed;
+        self.wrong += tally.wrong;
     }
-    Ok(right)
 }
 
 /// Waits until requests are parked.
@@ -90,9 +156,9 @@ pub(super) fn io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does(
     guest: &mut Guest,
 ) -> Result<()> {
     let key = guest.insert_and_load()?;
-    let mut right = 0;
+    let mut verified = 0;
     for options in WAYS {
-        start_io(guest, options)?;
+        let busy = Busy::start(guest, options)?;
         for _ in 0..3 {
             ensure!(guest.lock()? == "ok", "it cannot be locked");
             guest.look(&key)?.ensure_clear()?;
@@ -108,12 +174,12 @@ pub(super) fn io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does(
             thread::sleep(Duration::from_millis(300));
             resume(guest, &key)?;
         }
-        right += end_io(guest)?;
+        verified += busy.end_well(guest)?.verified;
     }
     let status = guest.status()?;
     ensure!(status.parked > 0 && status.volumes == 0, "{status:?}");
     guest.remark(&format!(
-        "{} requests parked, {right} blocks of 4 KiB right, none failed",
+        "{} requests parked, {verified} sectors verified, none failed",
         status.parked
     ));
     Ok(())

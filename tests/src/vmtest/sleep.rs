@@ -12,7 +12,7 @@ use tresor_uapi::STATE_LOCKED;
 use super::disks::with_disk;
 use super::endings::ensure_erased;
 use super::guest::Guest;
-use super::parking::{end_io, resume, start_io, until_parked};
+use super::parking::{resume, until_parked, Busy};
 use super::secrets::random;
 
 /// What the kernel says when it is awake again.
@@ -92,7 +92,7 @@ pub(super) fn suspend_erases_shares_and_registers_and_locks(guest: &mut Guest) -
 
 pub(super) fn io_in_flight_waits_over_a_suspend(guest: &mut Guest) -> Result<()> {
     let key = guest.insert_and_load()?;
-    start_io(guest, &[])?;
+    let busy = Busy::start(guest, &[])?;
     for way in WAYS {
         let before = guest.status()?.parked;
         sleep(guest, way, |guest| {
@@ -108,9 +108,9 @@ pub(super) fn io_in_flight_waits_over_a_suspend(guest: &mut Guest) -> Result<()>
         ensure!(guest.status()?.parked > before, "nothing was parked");
     }
     let parked = guest.status()?.parked;
-    let right = end_io(guest)?;
+    let verified = busy.end_well(guest)?.verified;
     guest.remark(&format!(
-        "{parked} requests parked, {right} blocks of 4 KiB right, none failed"
+        "{parked} requests parked, {verified} sectors verified, none failed"
     ));
     Ok(())
 }
