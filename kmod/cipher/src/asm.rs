@@ -29,6 +29,7 @@ macro_rules! assembly {
             include_str!("aesni_avx/modes.S"),
             include_str!("vaes_avx2/xts.S"),
             include_str!("vaes_avx2/modes.S"),
+            include_str!("vaes_avx512/tweaks.S"),
             include_str!("vaes_avx512/xts.S"),
             include_str!("vaes_avx512/modes.S"),
             $(include_str!($tests),)*

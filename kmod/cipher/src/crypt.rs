@@ -4,7 +4,7 @@
 
 use super::derive::Mode;
 use super::engine::Engine;
-use super::gf128::{power_of_x, Element};
+use super::gf128::{power_of_x, Element, ONE};
 use super::routines;
 use super::share::Share;
 use super::volume_key::VolumeKey;
@@ -54,7 +54,7 @@ pub struct Start {
 
 impl Start {
     /// For block `block` of a request with this IV; see [`crypt`].
-    #[inline]
+    #[inline(always)]
     pub fn new(mode: Mode, iv: &[u8; 16], block: u64) -> Self {
         let mut start = Self {
             iv: *iv,
@@ -62,6 +62,8 @@ impl Start {
             first: 0,
         };
         match mode {
+            // Nearly every request is one section.
+            Mode::Xts if block == 0 => start.power = ONE,
             Mode::Xts => start.power = power_of_x(block),
             // The counter is the whole block, big-endian (SP 800-38A appendix B.1 with m = 128).
             Mode::Ctr => {
@@ -90,7 +92,8 @@ impl Start {
 ///
 /// `len` is what [`Mode::allows`]; with another one nothing happens and the answer is `NotHeld`. Sections
 /// of XTS and CTR other than a request's last are multiples of 16 bytes. In XTS the farther `block` is
-/// from the start, the longer it takes: up to about a microsecond.
+/// from the start, the longer it takes, up to about a microsecond; with [`Engine::VaesAvx512`] some 10 ns,
+/// wherever it is.
 ///
 /// # Errors
 /// [`NotHeld`] if the registers hold no M with the key's check value: `dst` is untouched.
@@ -100,6 +103,7 @@ impl Start {
 /// belongs to (in user space: nobody else uses `share`). `src` is readable and `dst` writable for
 /// `len` bytes; they are equal or do not overlap.
 #[allow(clippy::too_many_arguments)] // one request, as the crypto API splits it
+#[inline]
 pub unsafe fn crypt(
     engine: Engine,
     direction: Direction,
@@ -111,15 +115,82 @@ pub unsafe fn crypt(
     src: *const u8,
     len: usize,
 ) -> Result<(), NotHeld> {
-    if !key.mode().allows(len) {
+    // A way of its own for what nearly all requests are, which knows of nothing else.
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match (key.mode(), block) {
+            (Mode::Xts, 0) => section(
+                engine,
+                Mode::Xts,
+                direction,
+                share,
+                key,
+                iv,
+                0,
+                dst,
+                src,
+                len,
+            ),
+            (mode, block) => other(
+                engine, mode, direction, share, key, iv, block, dst, src, len,
+            ),
+        }
+    }
+}
+
+/// [`crypt`] itself, of which a caller who knows mode and block compiles what he needs.
+///
+/// # Safety
+/// As for [`crypt`]; `mode` is the key's.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn section(
+    engine: Engine,
+    mode: Mode,
+    direction: Direction,
+    share: &Share,
+    key: &VolumeKey,
+    iv: &[u8; 16],
+    block: u64,
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+) -> Result<(), NotHeld> {
+    if !mode.allows(len) {
         return Err(NotHeld);
     }
-    let start = Start::new(key.mode(), iv, block);
+    let start = Start::new(mode, iv, block);
     let len = len as u64;
     // SAFETY: the caller's promises are the routines', and `len` was checked.
-    match unsafe { routines::run(engine, direction, share, key, &start, dst, src, len) } {
+    match unsafe { routines::run(engine, mode, direction, share, key, &start, dst, src, len) } {
         0 => Ok(()),
         _ => Err(NotHeld),
+    }
+}
+
+/// All of it, for whoever knows neither; out of the way of the one that is often gone.
+///
+/// # Safety
+/// As for [`crypt`]; `mode` is the key's.
+#[allow(clippy::too_many_arguments)]
+#[inline(never)]
+unsafe fn other(
+    engine: Engine,
+    mode: Mode,
+    direction: Direction,
+    share: &Share,
+    key: &VolumeKey,
+    iv: &[u8; 16],
+    block: u64,
+    dst: *mut u8,
+    src: *const u8,
+    len: usize,
+) -> Result<(), NotHeld> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        section(
+            engine, mode, direction, share, key, iv, block, dst, src, len,
+        )
     }
 }
 

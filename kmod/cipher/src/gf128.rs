@@ -8,12 +8,15 @@ pub(super) type Element = [u64; 2];
 /// x^128 mod the field's polynomial x^128 + x^7 + x^2 + x + 1.
 const POLY: u64 = 0x87;
 
+/// 1.
+pub(super) const ONE: Element = [1, 0];
+
 /// x^n, by squaring: what a data unit's first tweak is multiplied by to get that of its n-th block.
-#[inline]
+#[cold]
+#[inline(never)]
 pub(super) const fn power_of_x(n: u64) -> Element {
-    // Nearly every request is one section.
     if n == 0 {
-        return [1, 0];
+        return ONE;
     }
     // x to the leading bits of n that make an exponent below 64, then a squaring for each further.
     let mut left = (u64::BITS - n.leading_zeros()).saturating_sub(6);

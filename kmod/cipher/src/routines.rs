@@ -72,9 +72,11 @@ macro_rules! routines {
             }
 
             /// # Safety
-            /// As for [`crypt`](super::super::crypt), with the length checked.
-            #[inline]
+            /// As for [`crypt`](super::super::crypt), with the length checked. `mode` is the key's.
+            #[allow(clippy::too_many_arguments)]
+            #[inline(always)]
             pub(super) unsafe fn run(
+                mode: Mode,
                 direction: Direction,
                 share: *const Share,
                 key: &VolumeKey,
@@ -83,7 +85,7 @@ macro_rules! routines {
                 src: *const u8,
                 len: u64,
             ) -> u32 {
-                match (key.mode(), key.size(), direction) {
+                match (mode, key.size(), direction) {
                     $((Mode::$mode, KeySize::$size, $(Direction::$direction)|+) => {
                         // SAFETY: as promised by the caller.
                         unsafe { $name(share, key, start, dst, src, len) }
@@ -232,11 +234,12 @@ routines! { vaes_avx512: VaesAvx512 {
 } }
 
 /// # Safety
-/// As for [`crypt`](super::crypt), with the length checked.
+/// As for [`crypt`](super::crypt), with the length checked. `mode` is the key's.
 #[allow(clippy::too_many_arguments)] // the routines' six, and what they are chosen by
-#[inline]
+#[inline(always)] // so that nothing is left of a mode that the caller knows
 pub(super) unsafe fn run(
     engine: Engine,
+    mode: Mode,
     direction: Direction,
     share: *const Share,
     key: &VolumeKey,
@@ -248,10 +251,12 @@ pub(super) unsafe fn run(
     // SAFETY: as promised by the caller.
     unsafe {
         match engine {
-            Engine::Aesni => aesni::run(direction, share, key, start, dst, src, len),
-            Engine::AesniAvx => aesni_avx::run(direction, share, key, start, dst, src, len),
-            Engine::VaesAvx2 => vaes_avx2::run(direction, share, key, start, dst, src, len),
-            Engine::VaesAvx512 => vaes_avx512::run(direction, share, key, start, dst, src, len),
+            Engine::Aesni => aesni::run(mode, direction, share, key, start, dst, src, len),
+            Engine::AesniAvx => aesni_avx::run(mode, direction, share, key, start, dst, src, len),
+            Engine::VaesAvx2 => vaes_avx2::run(mode, direction, share, key, start, dst, src, len),
+            Engine::VaesAvx512 => {
+                vaes_avx512::run(mode, direction, share, key, start, dst, src, len)
+            }
         }
     }
 }

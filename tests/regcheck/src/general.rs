@@ -8,6 +8,7 @@ use crate::finding::Rule;
 use crate::lane::Atoms;
 use crate::state::{Flags, General, Mask, OfLength};
 use crate::step::Step;
+use crate::stream::LOWEST_BYTES;
 
 impl Step<'_> {
     pub(crate) fn mixed_operands(&mut self) -> General {
@@ -288,6 +289,7 @@ impl Step<'_> {
         }
         self.state.masks[to.number()] = match self.read_general(1) {
             General::OfLength(OfLength::Mask(n)) => Mask::Text(n),
+            General::Number(LOWEST_BYTES) => Mask::LowestBytes,
             value if value.is_secret() => Mask::Secret,
             _ => Mask::Public,
         };

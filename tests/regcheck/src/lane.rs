@@ -14,6 +14,8 @@
 //!   one with all rounds done, under keys of the right atoms, becomes an output.
 
 pub use crate::block::{Block, Mode, Origin, Scheme, Way};
+use crate::product::Product;
+use crate::stream::Stream;
 use crate::tweak::Parts;
 
 /// A set of 16-byte secrets, as bits.
@@ -81,6 +83,10 @@ pub enum Lane {
     TweakCarry,
     /// The xor of parts of a tweak, which are shifts of it.
     TweakParts(Parts),
+    /// Something on the way from a tweak to others through a stream of bits.
+    Stream(Stream),
+    /// A part of a product of a tweak and something public.
+    Product(Product),
     /// A tweak xor round-key material of these atoms: goes in with the last round.
     LastKey(Atoms),
     /// A counter. Public.
@@ -236,6 +242,8 @@ impl Lane {
             (TweakSum, Tweak) => TweakSum,
             (Linear(a) | Key(a), Tweak | TweakSum) => LastKey(a),
             (TweakParts(a), TweakParts(b)) => a.with(b)?,
+            (Stream(a), Stream(b)) => a.with(b)?,
+            (Product(a), Product(b)) => a.with(b)?,
             (CheckValue, Expected) => CheckDifference,
             (a, b) if a.is_public() && b.is_public() => Public,
             _ => return None,
@@ -374,6 +382,7 @@ impl Lane {
         match (self, other) {
             (Lane::Zero, _) | (_, Lane::Zero) => Lane::Zero,
             (Lane::TweakMoved, x) | (x, Lane::TweakMoved) if x.is_public() => Lane::TweakCarry,
+            (Lane::Stream(a), x) | (x, Lane::Stream(a)) if x.is_public() => a.masked(),
             (a, b) => a.mix(b),
         }
     }

@@ -33,7 +33,9 @@ impl fmt::Display for Lane {
             Lane::TweakDoubled | Lane::TweakMoved | Lane::TweakCarry => {
                 out.write_str("a part of a tweak")
             }
-            Lane::TweakParts(_) => out.write_str("a part of a tweak"),
+            Lane::TweakParts(_) | Lane::Stream(_) | Lane::Product(_) => {
+                out.write_str("a part of a tweak")
+            }
             Lane::LastKey(atoms) => write!(
                 out,
                 "a tweak xor round-key material of {}",

@@ -76,6 +76,8 @@ pub enum Mask {
     Public,
     /// [`OfLength::Mask`].
     Text(u8),
+    /// The lowest byte of each lane.
+    LowestBytes,
     /// A secret.
     Secret,
 }

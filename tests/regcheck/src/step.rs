@@ -300,6 +300,14 @@ impl<'a> Step<'a> {
                 } else {
                     old[i]
                 };
+                // Bytes are the elements of this instruction alone that masks of bytes are for.
+                if self.instruction.mnemonic() == Mnemonic::Vpalignr
+                    && self.state.masks[mask.number()] == Mask::LowestBytes
+                    && !self.instruction.zeroing_masking()
+                {
+                    new[i] = rest.with_lowest_byte(new[i]);
+                    continue;
+                }
                 // Some elements of each: of the same kind only if nothing depends on which.
                 new[i] = if new[i] == rest || new[i].is_public() && rest.is_public() {
                     new[i].join(rest)

@@ -67,6 +67,8 @@ pub enum Op {
     VectorMix,
     /// Each part from one of both.
     VectorBlend,
+    /// Bytes of both, the first above the second, moved down by an immediate.
+    VectorAlign,
     /// The destination and both, by a truth table.
     VectorTernary,
     /// The carry-less product of quadwords of both.
@@ -159,6 +161,7 @@ pub fn op(mnemonic: Mnemonic) -> Option<Op> {
         M::Vpblendw | M::Vpblendd => Op::VectorBlend,
         M::Vpternlogd | M::Vpternlogq => Op::VectorTernary,
         M::Vpclmulqdq => Op::VectorMultiply,
+        M::Vpalignr => Op::VectorAlign,
         M::Vpermilps => Op::VectorLookUp,
         M::Vpmovzxbq => Op::VectorWiden,
         M::Aesenc | M::Vaesenc => Op::Round(ENC, false),

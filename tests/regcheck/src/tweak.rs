@@ -9,6 +9,7 @@
 //! wrong one makes wrong ciphertext, which the known answers find, but stores nothing else.
 
 use crate::lane::Lane;
+use crate::product::Product;
 use crate::table::Shift;
 
 /// The pieces that a lane is the xor of, as bits, and times a piece was folded.
@@ -99,6 +100,8 @@ impl Lane {
             (Lane::Tweak | Lane::TweakSum, Shift::LanesLeft) => piece(WHOLE),
             (Lane::Tweak | Lane::TweakSum, Shift::LanesRight) => piece(OUT_OF_WHOLE),
             (Lane::TweakParts(parts), _) => parts.shifted(shift),
+            (Lane::Stream(a), Shift::QuadsLeft) => a.quads_left(),
+            (Lane::Product(a), _) => a.shifted(shift),
             (other, _) => other.mix(Lane::Zero),
         }
     }
@@ -118,9 +121,11 @@ impl Lane {
         }
     }
 
-    /// A carry-less product.
-    pub fn reduced(self, other: Self) -> Self {
+    /// The carry-less product of two quadwords, which the instruction's immediate chooses.
+    pub fn product(self, other: Self, which: u64) -> Self {
         match (self, other) {
+            (Lane::Tweak, Lane::Public) => Product::of_quads(which),
+            (Lane::Product(a), Lane::Public) => a.times(which),
             (Lane::TweakParts(parts), Lane::Public) | (Lane::Public, Lane::TweakParts(parts)) => {
                 if parts.is(OUT_OF_QUADS) {
                     piece(REDUCED)

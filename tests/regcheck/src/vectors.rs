@@ -119,7 +119,12 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
                 Op::VectorAnd => zip(a, b, Lane::and),
                 Op::VectorAdd if same => zip(a, b, |a, _| match a {
                     Lane::Tweak | Lane::TweakSum => Lane::TweakDoubled,
+                    Lane::Stream(a) => a.doubled(false),
                     a => a.mix(a),
+                }),
+                Op::VectorByteAdd if same => zip(a, b, |a, _| match a {
+                    Lane::Stream(a) => a.doubled(true),
+                    a => a.bytes_added(a),
                 }),
                 Op::VectorByteAdd => zip(a, b, Lane::bytes_added),
                 Op::VectorShuffle => zip(a, b, Lane::shuffled),
@@ -174,6 +179,13 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
             };
             step.write_vector(0, lanes, value);
         }
+        Op::VectorAlign => {
+            let a = step.vector(first, lanes);
+            let b = step.vector(second, lanes);
+            let bytes = step.immediate(second + 1).unwrap_or(0);
+            let value = zip(a, b, |a, b| a.aligned(b, bytes, same));
+            step.write_vector(0, lanes, value);
+        }
         Op::VectorBlend => {
             let a = step.vector(first, lanes);
             let b = step.vector(second, lanes);
@@ -182,7 +194,8 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
         Op::VectorMultiply => {
             let a = step.vector(first, lanes);
             let b = step.vector(second, lanes);
-            step.write_vector(0, lanes, zip(a, b, Lane::reduced));
+            let which = step.immediate(second + 1).unwrap_or(0);
+            step.write_vector(0, lanes, zip(a, b, |a, b| a.product(b, which)));
         }
         Op::VectorLookUp if step.immediate(step.instruction.op_count() - 1).is_some() => {
             let value = step.vector(second, lanes);
@@ -206,6 +219,8 @@ pub(crate) fn apply(step: &mut Step<'_>, op: Op) {
                         .map(|(a, b, c)| a.xor(b, scheme.as_ref()).xor(c, scheme.as_ref()))
                         .find(|lane| *lane != Lane::Secret)
                         .unwrap_or(Lane::Secret),
+                    // The xor of the first with what both others have.
+                    Some(0x78) => a[n].xor(b[n].and(c[n]), scheme.as_ref()),
                     _ => a[n].mix(b[n]).mix(c[n]),
                 };
             }

@@ -45,7 +45,11 @@ fn a_routine_outside_of_its_section_is_refused() {
     let (table, _) = table.file_range().expect("it is in the file");
     let routine = file
         .symbols()
-        .find(|symbol| symbol.name().is_ok_and(|name| name.starts_with("tresor_aesni_xts")))
+        .find(|symbol| {
+            symbol
+                .name()
+                .is_ok_and(|name| name.starts_with("tresor_aesni_xts"))
+        })
         .expect("a routine");
     // st_value and st_size of Elf64_Sym (System V ABI, chapter 4, "Symbol Table").
     for (field, value) in [(8, 1 << 40), (8, u64::MAX), (16, 1 << 40), (16, u64::MAX)] {

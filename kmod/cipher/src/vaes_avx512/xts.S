@@ -9,13 +9,12 @@
 // What a call does: M goes into both lanes of ymm registers, so that K1 and K2 come out side by side,
 // a block of each in one register, and the check value beside them. Both keys are expanded in two
 // lanes at once; the IV is encrypted in K2's lane while the round keys appear. Those of K1 are
-// broadcast to all lanes and stay until the end, as do eight vectors of tweaks: 32 blocks make a
-// group. The first 32 tweaks are the first one shifted by 0 to 31 bits, from group to group it is by
-// 32 bits. The last group goes through as a whole, for the shortest way to the end, those before it in
-// halves: a CPU that looks ahead over a few hundred instructions then finds the next half's loads and
-// tweaks in time.
+// broadcast to all lanes and stay until the end, as do eight vectors of tweaks (tweaks.S): 32 blocks make
+// a group. A group goes through in halves, its even and its odd vectors: a CPU that looks ahead over a few
+// hundred instructions then finds the next half's loads in time. The tweaks of one half are made during
+// the first rounds of the other, in execution units that AES does not want.
 //
-// Memory: as in aesni/request.S. Mask registers hold lengths only.
+// Memory: as in aesni/request.S. Mask registers: k1 what is there of a vector, k2 LOWEST_BYTES.
 //
 // Registers: general ones as in aesni/request.S. Vector registers, all secret:
 //	zmm0-zmm7	blocks; before that keys, states of schedules, scratch
@@ -46,16 +45,6 @@
 	.set		RK12, %zmm29
 	.set		RK13, %zmm30
 	.set		RK14, %zmm31
-
-.pushsection .rodata.tresor_vaes_avx512, "a", @progbits
-	.balign		64
-.Lpoly_in_all_lanes:		// x^128 = x^7 + x^2 + x + 1
-	.quad		0x87, 0, 0x87, 0, 0x87, 0, 0x87, 0
-.Lleft_8:			// shifts of both halves of the tweak of block 0, 1, .. of eight
-	.quad		0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7
-.Lright_8:			// 64 less that: what is shifted out
-	.quad		64, 64, 63, 63, 62, 62, 61, 61, 60, 60, 59, 59, 58, 58, 57, 57
-.popsection
 
 // Zeroes all vector registers, the upper parts too, and leaves the CPU in the state in which SSE code
 // is not slowed down.
@@ -184,88 +173,50 @@
 	KEEP_ALL_512_\dir 27, 18, 19, 20, 21, 22, 23, 24, 25, 26
 .endm
 
-// TW0-TW7 := the tweaks of the first 32 blocks, from the upper lane of ymm2. Clobbers zmm0-zmm5,
-// zmm16. The first eight are shifted by bits, the others follow from them by bytes, which takes fewer
-// instructions; none is more than two such steps away.
-.macro	FIRST_TWEAKS_512
-	UNLESS_POWER	.Lfirst\@
-	vextracti128	$1, %ymm2, %xmm2
-	TIMES_POWER_V	2, 0, 1
-	vinserti128	$1, %xmm2, %ymm2, %ymm2
-.Lfirst\@:
-	vmovdqa64	.Lpoly_in_all_lanes(%rip), %zmm5
-	vshufi32x4	$0x55, %zmm2, %zmm2, %zmm2
-	EIGHT_TWEAKS_512 TW0, 0
-	EIGHT_TWEAKS_512 TW1, 64
-	TIMES_BYTES_512	TW0, TW2, 1
-	TIMES_BYTES_512	TW1, TW3, 1
-	TIMES_BYTES_512	TW0, TW4, 2
-	TIMES_BYTES_512	TW1, TW5, 2
-	TIMES_BYTES_512	TW0, TW6, 3
-	TIMES_BYTES_512	TW1, TW7, 3
-.endm
-// \t := the tweaks of four blocks of the first eight, from the first one in all lanes of zmm2.
-.macro	EIGHT_TWEAKS_512 t, at
-	vpsrlvq		.Lright_8 + \at(%rip), %zmm2, %zmm3
-	vpsllvq		.Lleft_8 + \at(%rip), %zmm2, \t
-	vpclmulqdq	$0x01, %zmm5, %zmm3, %zmm4
-	vpslldq		$8, %zmm3, %zmm3
-	vpternlogd	$0x96, %zmm3, %zmm4, \t
-.endm
-// \n := \t times x^(8 * \bytes).
-.macro	TIMES_BYTES_512	t, n, bytes
-	vpsrldq		$16 - \bytes, \t, %zmm3
-	vpclmulqdq	$0x00, %zmm5, %zmm3, %zmm3
-	vpslldq		$\bytes, \t, \n
-	vpxord		%zmm3, \n, \n
-.endm
-
-// Each tweak of the group times x^32.
-.macro	NEXT_TWEAKS_512	tweaks:vararg
-.irp t, \tweaks
-	vpsrldq		$12, \t, %zmm16
-	vpclmulqdq	$0x00, .Lpoly_in_all_lanes(%rip), %zmm16, %zmm16
-	vpslldq		$4, \t, \t
-	vpxord		%zmm16, \t, \t
-.endr
-.endm
-
 .macro	ROUND_512	op, key, blocks:vararg
 .irp i, \blocks
 	\op		\key, %zmm\i, %zmm\i
 .endr
 .endm
 .macro	ROUNDS_512_128	op, blocks:vararg
-.irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9
+.irp r, RK4,RK5,RK6,RK7,RK8,RK9
 	ROUND_512	\op, \r, \blocks
 .endr
 	ROUND_512	\op\()last, RK10, \blocks
 .endm
 .macro	ROUNDS_512_256	op, blocks:vararg
-.irp r, RK1,RK2,RK3,RK4,RK5,RK6,RK7,RK8,RK9,RK10,RK11,RK12,RK13
+.irp r, RK4,RK5,RK6,RK7,RK8,RK9,RK10,RK11,RK12,RK13
 	ROUND_512	\op, \r, \blocks
 .endr
 	ROUND_512	\op\()last, RK14, \blocks
 .endm
 
-.macro	OP_enc		rounds, blocks:vararg
-	\rounds		vaesenc, \blocks
-.endm
-.macro	OP_dec		rounds, blocks:vararg
-	\rounds		vaesdec, \blocks
+// All rounds of the vectors \blocks; between them, early, \then.
+.macro	CIPHER_512	size, dir, then, blocks:vararg
+.irp r, RK1,RK2,RK3
+	ROUND_512	vaes\dir, \r, \blocks
+.endr
+	\then
+	ROUNDS_512_\size vaes\dir, \blocks
 .endm
 
-// The vectors \blocks of a group.
-.macro	CRYPT_512	size, dir, blocks:vararg
+// The vectors \blocks of a group, all there. \then as above.
+.macro	CRYPT_512	size, dir, then, blocks:vararg
 .irp i, \blocks
 	vmovdqu64	64*\i(SRC), %zmm\i
 	vpternlogd	$0x96, TW\i, RK0, %zmm\i
 .endr
-	OP_\dir		ROUNDS_512_\size, \blocks
+	CIPHER_512	\size, \dir, \then, \blocks
 .irp i, \blocks
 	vpxord		TW\i, %zmm\i, %zmm\i
 	vmovdqu64	%zmm\i, 64*\i(DST)
 .endr
+.endm
+.macro	EVEN_VECTORS	size, dir, then
+	CRYPT_512	\size, \dir, \then, 0, 2, 4, 6
+.endm
+.macro	ODD_VECTORS	size, dir, then
+	CRYPT_512	\size, \dir, \then, 1, 3, 5, 7
 .endm
 
 // As CRYPT_VECTORS_x in avx/modes.S.
@@ -293,28 +244,37 @@
 .endm
 
 // All of the data, from K1 and K2 where DERIVE_ puts them. Falls through when done.
+//
+// At .Lgroup the even vectors are done, and the odd ones have their tweaks.
 .macro	DATA_z	size, dir
 	EXPAND_512_\size \dir
 	FIRST_TWEAKS_512
 	SPLIT_TAIL	.Ldata_done\@
 	cmp		$512, LEN
-	jbe		.Llast_group\@
-	.balign		32, 0x90
+	jb		.Lno_group\@
+	mov		$LOWEST_BYTES, %r10
+	kmovq		%r10, %k2
+	EVEN_VECTORS	\size, \dir, FIRST_ODD_512
+	.balign		64, 0x90
 .Lgroup\@:
-	CRYPT_512	\size, \dir, 0, 1, 2, 3
-	NEXT_TWEAKS_512	TW0, TW1, TW2, TW3
-	CRYPT_512	\size, \dir, 4, 5, 6, 7
-	NEXT_TWEAKS_512	TW4, TW5, TW6, TW7
+	cmp		$512, LEN
+	je		.Llast_half\@
+	ODD_VECTORS	\size, \dir, NEXT_EVEN_512
 	add		$512, SRC
 	add		$512, DST
 	sub		$512, LEN
 	cmp		$512, LEN
-	ja		.Lgroup\@
-.Llast_group\@:
-	jb		.Lpart\@
-	CRYPT_512	\size, \dir, 0, 1, 2, 3, 4, 5, 6, 7
+	jb		.Lrest\@
+	EVEN_VECTORS	\size, \dir, NEXT_ODD_512
+	jmp		.Lgroup\@
+.Llast_half\@:
+	ODD_VECTORS	\size, \dir
 	jmp		.Ldata_done\@
-
+.Lno_group\@:
+	FIRST_ODD_512
+	jmp		.Lpart\@
+.Lrest\@:
+	NEXT_ODD_512
 // A group of which only the first blocks are there: one bit of %r10 for each quadword, eight to a
 // vector.
 .Lpart\@:
@@ -330,7 +290,7 @@
 	vmovdqu64	64*\i(SRC), %zmm\i{%k1}{z}
 	vpternlogd	$0x96, TW\i, RK0, %zmm\i
 .endr
-	OP_\dir		ROUNDS_512_\size, 0, 1, 2, 3, 4, 5, 6, 7
+	CIPHER_512	\size, \dir, , 0, 1, 2, 3, 4, 5, 6, 7
 .irp i, 0,1,2,3,4,5,6,7
 	kmovq		%r10, %k1
 	shr		$8, %r10

@@ -56,7 +56,27 @@ mutants! {
     "vaes_avx512: a mask of one quadword too many", Stores, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts128_enc":
         "	shr		$3, %r11\n" => "	shr		$3, %r11\n	inc		%r11\n";
     "vaes_avx512: the mask of a length that may be 512 or more", Stores, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts256_enc":
-        "	jb		.Lpart\\@\n" => "	jae		.Lpart\\@\n";
+        "	jb		.Lno_group\\@\n" => "	jae		.Lno_group\\@\n";
+    "vaes_avx512: the next tweaks without one of their parts", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_enc":
+        "	vpxord		%zmm\\u, %zmm\\q, %zmm\\q\n" => "";
+    "vaes_avx512: the next tweaks without their lowest bytes", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_dec":
+        "	vpalignr	$9, %zmm\\x, %zmm\\x, \\t3{%k2}\n" => "";
+    "vaes_avx512: the next tweaks with lowest bytes of others", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_dec":
+        "	vpalignr	$9, %zmm\\x, %zmm\\x, \\t3{%k2}\n" => "	vpalignr	$10, %zmm\\x, %zmm\\x, \\t3{%k2}\n";
+    "vaes_avx512: the next tweaks with bytes of others by another mask", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_enc":
+        "LOWEST_BYTES, 0x0001000100010001" => "LOWEST_BYTES, 0x0001000100010003";
+    "vaes_avx512: the lowest bytes of the next tweaks by quadwords", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_enc":
+        "	vpaddb		%zmm\\x, %zmm\\x, %zmm\\s\n" => "	vpaddq		%zmm\\x, %zmm\\x, %zmm\\s\n";
+    "vaes_avx512: the next tweaks from a tweak itself", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_dec":
+        "	vpalignr	$1, \\t1, \\t1, \\t0{%k2}\n" => "";
+    "vaes_avx512: a tweak times a power without one of the products", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_enc":
+        "	vpxor		%xmm\\m, %xmm\\t, %xmm\\m\n" => "";
+    "vaes_avx512: a tweak times a power without its upper half", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_dec":
+        "	vpclmulqdq	$0x00, %xmm\\x, %xmm\\h, %xmm\\x\n	vpxor		%xmm\\l, %xmm\\x, %xmm\\x\n" => "	vmovdqa		%xmm\\l, %xmm\\x\n";
+    "vaes_avx512: a tweak times a power, folded once", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_enc":
+        "	vpxor		%xmm\\m, %xmm\\h, %xmm\\h\n	vpclmulqdq	$0x00" => "	vpclmulqdq	$0x00";
+    "vaes_avx512: the next tweaks from bytes that are not whole", Stores, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_dec":
+        "	vpalignr	$9, %zmm\\q, \\t0, \\t3\n" => "	vpalignr	$8, %zmm\\q, \\t0, \\t3\n";
     "vaes_avx512: the last part is loaded without its mask", Stores, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts256_enc":
         "64*\\i(SRC), %zmm\\i{%k1}{z}" => "64*\\i(SRC), %zmm\\i";
     "the check value is not compared", CheckFirst, "avx/frame.S", "tresor_aesni_avx_xts256_enc":
@@ -75,9 +95,9 @@ mutants! {
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vptest	%xmm4, %xmm4\n	jz	.Lfirst\\@\n";
     "vaes_avx2: a branch on a round key", Timing, "vaes_avx2/xts.S", "tresor_vaes_avx2_xts256_enc":
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vptest	%ymm8, %ymm8\n	jz	.Lfirst\\@\n";
-    "vaes_avx512: a branch on a tweak", Timing, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts128_enc":
+    "vaes_avx512: a branch on a tweak", Timing, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts128_enc":
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vptest	%ymm2, %ymm2\n	jz	.Lfirst\\@\n";
-    "vaes_avx512: an unknown instruction", Instructions, "vaes_avx512/xts.S", "tresor_vaes_avx512_xts256_dec":
+    "vaes_avx512: an unknown instruction", Instructions, "vaes_avx512/tweaks.S", "tresor_vaes_avx512_xts256_dec":
         "	UNLESS_POWER	.Lfirst\\@\n" => "	vpcompressd	%zmm17, %zmm18\n	UNLESS_POWER	.Lfirst\\@\n";
     "aesni_avx: the block that bytes are stolen from is stored", Stores, "avx/steal.S", "tresor_aesni_avx_xts256_enc":
         "	vpxor		%xmm\\t, %xmm\\i, %xmm\\i\n.endm\n.macro	OPENV_mended" => "	vpxor		%xmm\\t, %xmm\\i, %xmm\\i\n	vmovdqu		%xmm\\i, (DST)\n.endm\n.macro	OPENV_mended";
