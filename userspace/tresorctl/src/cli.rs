@@ -37,11 +37,12 @@ pub enum Command {
     Load(Load),
     /// Erase the key from all CPUs; only the same key can be loaded again
     ///
-    /// Refused while tresor volumes are open.
+    /// I/O of volumes that are open waits until the key is loaded again. Whatever waits for that I/O waits,
+    /// too, and cannot be killed: programs, sync, umount.
     Lock,
     /// Forget the key altogether; any key can be loaded then
     Clear {
-        /// Even while volumes are open: their I/O fails from then on
+        /// Even while volumes are open: their I/O fails from then on, and what waits for the key fails now
         #[arg(long)]
         force: bool,
     },

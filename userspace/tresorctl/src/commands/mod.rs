@@ -2,6 +2,7 @@
 
 //! One module for each command.
 
+mod cpus;
 pub mod generate;
 pub mod load;
 pub mod lock;
@@ -18,4 +19,10 @@ fn print(text: &str) -> Result<(), Error> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|e| Error::new(format!("cannot write to standard output: {}", reason(&e))))
+}
+
+/// `1 volume`, `2 volumes`.
+fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
