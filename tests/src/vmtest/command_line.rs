@@ -159,8 +159,8 @@ pub(super) fn tresorctl_turns_errors_into_advice(guest: &mut Guest) -> Result<()
     guest.expect(
         "tresorctl load --random",
         2,
-        "error: a key is loaded or locked already, or the machine is about to suspend or go down: \
-         see `tresorctl status`; `tresorctl clear` forgets the old key; nothing was changed",
+        "error: a key is loaded or locked already, or the machine is going down: see `tresorctl \
+         status`; `tresorctl clear` forgets the old key; nothing was changed",
     )?;
     let output = guest
         .vm
@@ -169,9 +169,9 @@ pub(super) fn tresorctl_turns_errors_into_advice(guest: &mut Guest) -> Result<()
         (output.status, output.text().as_str())
             == (
                 2,
-                "error: another key is loaded already, or the machine is about to suspend or go \
-                 down: see `tresorctl status`; to change keys close the volumes and run `tresorctl \
-                 clear` first; nothing was changed"
+                "error: another key is loaded already, or the machine is going down: see `tresorctl \
+                 status`; to change keys close the volumes and run `tresorctl clear` first; nothing \
+                 was changed"
             ),
         "loading another key: {} {}",
         output.status,
@@ -183,23 +183,24 @@ pub(super) fn tresorctl_turns_errors_into_advice(guest: &mut Guest) -> Result<()
         format!("key id        {id}"),
         "state         armed".into(),
         "volumes       1 (tool)".into(),
+        "  CPUs 0-1    armed".into(),
+        "waiting       0".into(),
     ] {
         ensure!(status.contains(&line), "status lacks {line:?}: {status}");
     }
+    let locked = format!("locked: key {id} is gone from all CPUs; only it can be loaded again");
     guest.expect(
         "tresorctl lock",
-        2,
-        "error: tresor volumes are open, and this version locks only when none is: close them \
-         (umount, then cryptsetup close); nothing was changed",
+        0,
+        &format!("{locked}\n1 volume is open: its I/O waits until `tresorctl load`"),
     )?;
     guest.expect(
         "tresorctl clear",
         2,
         "error: tresor volumes are open: close them (umount, then cryptsetup close), or use \
-         --force and lose what was not written; nothing was changed",
+         --force: what waits fails, and what was not written is lost; nothing was changed",
     )?;
     guest.close_volume("tool")?;
-    let locked = format!("locked: key {id} is gone from all CPUs; only it can be loaded again");
     guest.expect("tresorctl lock", 0, &locked)?;
     let output = guest
         .vm

@@ -9,6 +9,7 @@ pub mod guest;
 pub mod runner;
 pub mod secrets;
 
+mod agent;
 mod buffers;
 mod command_line;
 mod contract;
@@ -139,6 +140,17 @@ pub const SCENARIOS: &[Scenario] = &[
             hotplug::io_goes_on_while_cpus_go_and_come,
             nmis::nmis_during_io_leave_no_share_in_ram_and_the_data_right,
             logs::warnings_and_backtraces_print_no_share,
+        ],
+    },
+    Scenario {
+        name: "agent",
+        machine: |usual| usual,
+        tests: tests![
+            agent::the_agent_asks_until_the_key_is_back_and_what_waited_goes_on,
+            agent::the_agent_stops_asking_when_it_need_not_and_asks_again_when_told,
+            agent::the_agent_may_lie_on_a_volume_that_waits,
+            agent::after_a_suspend_the_agent_asks_and_io_goes_on,
+            agent::the_agent_ends_when_the_module_is_forced_out,
         ],
     },
     Scenario {

@@ -5,6 +5,7 @@
 use crate::check::Expected;
 use crate::derive::Cost;
 use crate::description::DEFAULT_PATH;
+use crate::terminal::CONTROLLING;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ Exit codes:
   0  done; `scan`: nothing found
   1  the answer is no; `scan`: something found; `status --armed`: not armed
   2  an error, which left everything as it was unless it says otherwise; bad usage
-  3  the module is not loaded
+  3  the module is not loaded, or it was unloaded
   4  the wrong key or passphrase
   5  `scan`: nothing found, but not all could be read or tried: this proves nothing";
 
@@ -37,11 +38,12 @@ pub enum Command {
     Load(Load),
     /// Erase the key from all CPUs; only the same key can be loaded again
     ///
-    /// Refused while tresor volumes are open.
+    /// I/O of volumes that are open waits until the key is loaded again. Whatever waits for that I/O waits,
+    /// too, and cannot be killed: programs, sync, umount.
     Lock,
     /// Forget the key altogether; any key can be loaded then
     Clear {
-        /// Even while volumes are open: their I/O fails from then on
+        /// Even while volumes are open: their I/O fails from then on, and what waits for the key fails now
         #[arg(long)]
         force: bool,
     },
@@ -54,6 +56,8 @@ pub enum Command {
         #[arg(long)]
         armed: bool,
     },
+    /// Ask for the passphrase whenever the key is locked: after a suspend, for instance
+    Agent(Agent),
     /// Write the 32 bytes that open a LUKS volume's keyslot, for `cryptsetup --key-file=-`
     ///
     /// Root may ask for them while the master key is loaded. They depend on the key and the volume's
@@ -128,6 +132,31 @@ pub struct Source {
     /// Read the passphrase from standard input, up to the end of the line, without asking
     #[arg(long)]
     pub passphrase_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Started before it is needed, it asks even if all volumes wait for the key, the one with tresorctl on it and \
+the root file system included: it has all of itself and of what it needs in memory, and opens no file any \
+more. It takes as much memory as Argon2id does. When the key is loaded by someone else, it stops asking. \
+Ctrl-C and Ctrl-D at the question leave the key locked until Enter is pressed there or the key is locked the \
+next time. After a change of the description start it anew.
+
+It ends by SIGTERM with exit code 0, and with 3 if the module is unloaded. While it runs, the module is in use: \
+`modprobe -r` works only after the agent has ended.
+
+Example, as a service:
+  tresorctl agent --verbose --terminal /dev/tty8")]
+pub struct Agent {
+    /// The terminal to ask on; unless told otherwise the one that it is started from
+    #[arg(long, value_name = "PATH", default_value = CONTROLLING)]
+    pub terminal: PathBuf,
+    /// The key description file of the passphrase
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    pub description: PathBuf,
+    /// Print a line for each state that the key comes into
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Args)]

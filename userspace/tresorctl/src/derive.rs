@@ -66,27 +66,65 @@ impl Cost {
     }
 }
 
-/// Computes the key. Argon2's memory is wiped on every path.
+/// Argon2's memory for one description, made once: for each key it is used again.
+pub struct Argon2id {
+    params: Params,
+    blocks: Blocks,
+}
+
+impl Argon2id {
+    /// Takes the memory, all of it at once.
+    ///
+    /// # Errors
+    ///
+    /// Argon2id does not allow this cost, or there is no memory that may be locked.
+    pub fn new(cost: Cost) -> Result<Self, Error> {
+        let params = cost.params()?;
+        let blocks = Blocks::new(params.block_count()).map_err(|e| {
+            Error::new(format!(
+                "there is no memory for Argon2id, which needs {} KiB: {}; nothing was changed",
+                cost.memory_kib,
+                reason(&e)
+            ))
+        })?;
+        Ok(Self { params, blocks })
+    }
+
+    /// Computes the key. The memory is wiped afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Those of Argon2id, for a passphrase that is too long.
+    pub fn derive(
+        &mut self,
+        passphrase: &[u8],
+        salt: &[u8; SALT],
+        key: &mut Secret<[u8; KEY_LEN]>,
+    ) -> Result<(), Error> {
+        let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
+            .hash_password_into_with_memory(
+                passphrase,
+                salt,
+                &mut key[..],
+                self.blocks.as_mut_slice(),
+            )
+            .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")));
+        // Wiping Argon2's memory takes a while, in which the process may be switched out.
+        overwrite_registers();
+        self.blocks.wipe();
+        result
+    }
+}
+
+/// Computes one key.
+#[cfg(test)]
 pub fn derive(
     passphrase: &[u8],
     salt: &[u8; SALT],
     cost: Cost,
     key: &mut Secret<[u8; KEY_LEN]>,
 ) -> Result<(), Error> {
-    let params = cost.params()?;
-    let mut blocks = Blocks::new(params.block_count()).map_err(|e| {
-        Error::new(format!(
-            "there is no memory for Argon2id, which needs {} KiB: {}; nothing was changed",
-            cost.memory_kib,
-            reason(&e)
-        ))
-    })?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase, salt, &mut key[..], blocks.as_mut_slice())
-        .map_err(|e| Error::new(format!("Argon2id failed: {e}; nothing was changed")))?;
-    // Wiping Argon2's memory takes a while, in which the process may be switched out.
-    overwrite_registers();
-    Ok(())
+    Argon2id::new(cost)?.derive(passphrase, salt, key)
 }
 
 #[cfg(test)]
@@ -102,7 +140,13 @@ mod tests {
             lanes: 2,
         };
         let mut key = Secret::new().unwrap();
-        derive(b"correct horse", b"0123456789abcdef", cost, &mut key).unwrap();
+        let mut argon2id = Argon2id::new(cost).unwrap();
+        // What the memory held before makes no difference.
+        for passphrase in [&b"another"[..], b"correct horse"] {
+            argon2id
+                .derive(passphrase, b"0123456789abcdef", &mut key)
+                .unwrap();
+        }
         assert_eq!(
             hex::encode(*key),
             "7a1a864655e1358f74bb5997a24b9a1a9a2bf4e686e1649955be2309f7afe32b"

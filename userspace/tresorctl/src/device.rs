@@ -5,11 +5,12 @@
 use crate::error::{Error, Exit};
 use crate::secret::Secret;
 use nix::errno::Errno;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use tresor_uapi as uapi;
-use uapi::{Check, Clear, Load, SlotKey, Status};
+use uapi::{Check, Clear, Cpu, Load, SlotKey, Status};
 
 /// The opened device of a module that speaks our version of the interface.
 pub struct Device {
@@ -25,6 +26,7 @@ enum Call {
     Clear,
     Status,
     SlotKey,
+    Cpu,
 }
 
 impl Device {
@@ -95,16 +97,28 @@ impl Device {
         self.ioctl(Call::SlotKey, uapi::SLOT_KEY, &raw mut **request)
     }
 
+    /// The state of a CPU, one of the `CPU_` constants; `None` beyond the last that there may be.
+    pub fn cpu(&self, cpu: u32) -> Result<Option<u32>, Error> {
+        let mut argument = Cpu { cpu, state: 0 };
+        match self.raw_ioctl(uapi::CPU, &raw mut argument) {
+            Ok(()) => Ok(Some(argument.state)),
+            Err(Errno::ENXIO) => Ok(None),
+            Err(errno) => Err(Call::Cpu.advice(errno)),
+        }
+    }
+
     fn ioctl<T>(&self, call: Call, number: u32, argument: *mut T) -> Result<(), Error> {
+        self.raw_ioctl(number, argument)
+            .map_err(|errno| call.advice(errno))
+    }
+
+    fn raw_ioctl<T>(&self, number: u32, argument: *mut T) -> nix::Result<()> {
         let fd: RawFd = self.file.as_raw_fd();
         // SAFETY: Each caller passes the structure that the call is defined with in `tresor-uapi`,
         // borrowed for the time of the call, or null for a call without one. On a device that is
         // not ours the numbers mean nothing, as their type byte is not its.
         let result = unsafe { libc::ioctl(fd, number.into(), argument) };
-        if result < 0 {
-            return Err(call.advice(Errno::last()));
-        }
-        Ok(())
+        Errno::result(result).map(drop)
     }
 }
 
@@ -133,30 +147,27 @@ impl Call {
                 Exit::NoModule,
                 "the module does not know this request: it is older than this tresorctl",
             ),
+            (_, Errno::ENODEV) => Error::with_exit(Exit::NoModule, "the module was unloaded"),
             (Self::Load, Errno::EBUSY) => error(
-                "another key is loaded already, or the machine is about to suspend or go down: see \
-                 `tresorctl status`; to change keys close the volumes and run `tresorctl clear` first",
+                "another key is loaded already, or the machine is going down: see `tresorctl status`; \
+                 to change keys close the volumes and run `tresorctl clear` first",
             ),
             (Self::Load, Errno::EKEYREJECTED) => Error::with_exit(
                 Exit::WrongKey,
                 "the key is not the one expected, or not the one that was locked; nothing was changed",
             ),
             (Self::Generate, Errno::EBUSY) => error(
-                "a key is loaded or locked already, or the machine is about to suspend or go down: \
-                 see `tresorctl status`; `tresorctl clear` forgets the old key",
+                "a key is loaded or locked already, or the machine is going down: see `tresorctl \
+                 status`; `tresorctl clear` forgets the old key",
             ),
             (Self::Load | Self::Generate, Errno::ENOSPC | Errno::ENXIO) => error(
                 "the CPU's breakpoint registers are not all the module's: end what uses hardware \
                  breakpoints (gdb, perf), then unload and load the module",
             ),
-            (Self::Lock, Errno::EBUSY) => error(
-                "tresor volumes are open, and this version locks only when none is: close them \
-                 (umount, then cryptsetup close)",
-            ),
             (Self::Lock, Errno::ENOKEY) => error("there is no key to lock"),
             (Self::Clear, Errno::EBUSY) => error(
                 "tresor volumes are open: close them (umount, then cryptsetup close), or use \
-                 --force and lose what was not written",
+                 --force: what waits fails, and what was not written is lost",
             ),
             (Self::SlotKey, Errno::ENOKEY) => {
                 error("no key is loaded, or it is locked: run `tresorctl load` first")
@@ -178,5 +189,24 @@ pub fn text(field: &[u8]) -> String {
 
 /// The key id that users see: the first bytes of the check value, in hex.
 pub fn key_id(check: &[u8; uapi::CHECK_LEN]) -> String {
-    hex::encode(&check[..uapi::KEY_ID_LEN])
+    KeyId::of(check).to_string()
+}
+
+/// A key id: what users call a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId(pub [u8; uapi::KEY_ID_LEN]);
+
+impl KeyId {
+    /// That of the key with this check value.
+    pub fn of(check: &[u8; uapi::CHECK_LEN]) -> Self {
+        let mut id = [0; uapi::KEY_ID_LEN];
+        id.copy_from_slice(&check[..uapi::KEY_ID_LEN]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }

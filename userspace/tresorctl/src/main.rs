@@ -9,10 +9,12 @@ mod derive;
 mod description;
 mod device;
 mod error;
+mod loader;
 mod pipe;
 mod process;
 mod secret;
 mod terminal;
+mod uevent;
 mod volumes;
 
 use clap::Parser;
@@ -44,6 +46,7 @@ fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Lock => commands::lock::lock(device),
         Command::Clear { force } => commands::lock::clear(device, force),
         Command::Status { json, armed } => commands::status::run(device, json, armed),
+        Command::Agent(agent) => commands::agent::run(device, &agent),
         Command::SlotKey { uuid, output } => {
             commands::slot_key::run(device, &uuid, output.as_deref())
         }

@@ -24,6 +24,13 @@ pub fn harden() -> Result<(), Error> {
 /// Runs `work`, which handles secrets, with all memory locked, signals held back, and on a stack
 /// that is wiped afterwards.
 pub fn with_secrets<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    lock_memory()?;
+    let _held = SignalsHeld::new()?;
+    on_own_stack(work).map_err(|e| no_memory(&e))?
+}
+
+/// Has all memory of the process stay in RAM, also what it will get.
+pub fn lock_memory() -> Result<(), Error> {
     // Root may; for others the limit that they have must do.
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
     if let Err(e) = check_secret_memory() {
@@ -34,9 +41,30 @@ pub fn with_secrets<R>(work: impl FnOnce() -> Result<R, Error>) -> Result<R, Err
         );
     }
     mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
-        .map_err(|e| no_memory(&e.into()))?;
-    let _held = SignalsHeld::new()?;
-    on_own_stack(work).map_err(|e| no_memory(&e))?
+        .map_err(|e| no_memory(&e.into()))
+}
+
+/// How much stack and heap [`settle`] brings in. The heap keeps what is given back below 128 KiB
+/// (`M_TRIM_THRESHOLD` of mallopt(3)).
+const STACK: usize = 256 << 10;
+const HEAP: usize = 96 << 10;
+
+/// `PR_SET_IO_FLUSHER` of `include/uapi/linux/prctl.h`.
+const PR_SET_IO_FLUSHER: libc::c_int = 57;
+
+/// Prepares a process whose memory is locked to go on when nothing can be read from a disk and nothing
+/// written to one: stack and heap for what it does are in RAM, and where it needs more nevertheless, the
+/// kernel does not try to get it by writing.
+pub fn settle() {
+    #[inline(never)]
+    fn touch_stack() {
+        std::hint::black_box(&mut [1u8; STACK]);
+    }
+    touch_stack();
+    drop(std::hint::black_box(vec![1u8; HEAP]));
+    // SAFETY: Changes how the kernel gets memory for this thread. Needs CAP_SYS_RESOURCE and Linux 5.6, and
+    // does without.
+    let _ = unsafe { libc::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) };
 }
 
 /// For memory that should hold a secret.
@@ -55,11 +83,20 @@ pub struct SignalsHeld {
 }
 
 impl SignalsHeld {
-    /// Holds them back in this thread and those that it starts.
+    /// Holds them back in this thread and those that it starts, with the one by which the keyboard stops it.
     pub fn new() -> Result<Self, Error> {
-        let mut stop = Self::fatal();
-        stop.add(Signal::SIGTSTP);
-        let before = stop
+        Self::with(&[Signal::SIGTSTP])
+    }
+
+    /// Also those by which a terminal stops who uses it from the background.
+    pub fn resident() -> Result<Self, Error> {
+        Self::with(&[Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU])
+    }
+
+    fn with(more: &[Signal]) -> Result<Self, Error> {
+        let mut held = Self::fatal();
+        held.extend(more.iter().copied());
+        let before = held
             .thread_swap_mask(SigmaskHow::SIG_BLOCK)
             .map_err(|e| Error::new(format!("cannot hold signals back: {}", e.desc())))?;
         Ok(Self { before })

@@ -392,6 +392,7 @@ fn completions_and_manual_pages_are_made_for_every_command() {
     for page in [
         "tresorctl.1",
         "tresorctl-load.1",
+        "tresorctl-agent.1",
         "tresorctl-slot-key.1",
         "tresorctl-scan.1",
     ] {

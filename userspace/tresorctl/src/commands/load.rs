@@ -2,26 +2,24 @@
 
 //! `tresorctl load`.
 
-use super::print;
+use super::{loaded, print};
 use crate::check::{check_value, Expected};
 use crate::cli;
-use crate::derive::{derive, Cost};
+use crate::derive::Cost;
 use crate::description::{Description, Pending};
 use crate::device::{key_id, Device};
 use crate::error::{reason, Error, Exit};
+use crate::loader::{load, Key, Loader};
 use crate::pipe;
 use crate::process::{no_memory, with_secrets};
-use crate::secret::{overwrite_registers, Secret};
-use crate::terminal::{read_line, Line, Terminal};
+use crate::secret::Secret;
+use crate::terminal::{read_line, Interrupt, Line, Terminal};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use tresor_uapi as uapi;
-use uapi::{Load, CHECK_LEN, KEY_LEN, LOAD_EXPECT, STATE_ARMED, STATE_EMPTY};
-
-type Key = Secret<[u8; KEY_LEN]>;
+use tresor_uapi::{KEY_LEN, STATE_ARMED, STATE_EMPTY};
 
 /// Loads a key from wherever the user says.
 pub fn run(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
@@ -29,8 +27,9 @@ pub fn run(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
     if source.random {
         let device = Device::open(device)?;
         device.generate()?;
-        return loaded(
+        return say_loaded(
             &device,
+            0,
             "nobody else has this key: what it encrypts is lost with `lock`, `clear` or power\n",
         );
     }
@@ -68,7 +67,7 @@ fn raw(
     expected: Option<&Expected>,
     read: impl FnOnce() -> Result<Key, Error>,
 ) -> Result<Exit, Error> {
-    with_secrets(|| {
+    let waited = with_secrets(|| {
         let key = read()?;
         let mut check = None;
         if let Some(expected) = expected {
@@ -86,7 +85,7 @@ fn raw(
         }
         load(device, &key, check)
     })?;
-    loaded(device, "")
+    say_loaded(device, waited, "")
 }
 
 /// Loads the key that a passphrase gives, and on first use writes its description.
@@ -121,31 +120,26 @@ fn passphrase(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
     }
     let from_stdin = args.source.passphrase_stdin;
     if let Some(known) = known {
-        with_secrets(|| {
+        let waited = with_secrets(|| {
             let passphrase = if from_stdin {
                 line_of_stdin()?
             } else {
                 ask_once()?
             };
-            load_derived(
-                &device,
-                &passphrase,
-                &known.salt,
-                known.cost,
-                Some(known.check),
-            )
-            .map_err(|e| match e.exit {
-                Exit::WrongKey => Error::with_exit(
-                    Exit::WrongKey,
-                    format!(
-                        "wrong passphrase: it does not give key {}; nothing was changed",
-                        key_id(&known.check)
+            Loader::new(known.cost)?
+                .load(&device, &passphrase, &known.salt, Some(known.check))
+                .map_err(|e| match e.exit {
+                    Exit::WrongKey => Error::with_exit(
+                        Exit::WrongKey,
+                        format!(
+                            "wrong passphrase: it does not give key {}; nothing was changed",
+                            key_id(&known.check)
+                        ),
                     ),
-                ),
-                _ => e,
-            })
+                    _ => e,
+                })
         })?;
-        return loaded(&device, "");
+        return say_loaded(&device, waited, "");
     }
 
     let mut salt = [0; crate::derive::SALT];
@@ -161,7 +155,7 @@ fn passphrase(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
         } else {
             ask_twice()?
         };
-        load_derived(&device, &passphrase, &salt, cost, None)
+        Loader::new(cost)?.load(&device, &passphrase, &salt, None)
     })?;
     let check = device.status()?.check;
     pending
@@ -174,8 +168,9 @@ fn passphrase(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
             reason(&e)
         ))
         })?;
-    loaded(
+    say_loaded(
         &device,
+        0,
         &format!(
             "its description is in {}: keep a copy of it\n",
             path.display()
@@ -183,39 +178,9 @@ fn passphrase(device: &Path, args: &cli::Load) -> Result<Exit, Error> {
     )
 }
 
-fn load_derived(
-    device: &Device,
-    passphrase: &Line,
-    salt: &[u8; crate::derive::SALT],
-    cost: Cost,
-    check: Option<[u8; CHECK_LEN]>,
-) -> Result<(), Error> {
-    let mut key = Key::new().map_err(|e| no_memory(&e))?;
-    derive(passphrase.as_bytes(), salt, cost, &mut key)?;
-    load(device, &key, check)
-}
-
-fn load(device: &Device, key: &Key, check: Option<[u8; CHECK_LEN]>) -> Result<(), Error> {
-    let mut load = Secret::<Load>::new().map_err(|e| no_memory(&e))?;
-    load.key = **key;
-    if let Some(check) = check {
-        load.expected = check;
-        load.flags = LOAD_EXPECT;
-    }
-    // The module's sections save the vector registers of whoever calls it.
-    overwrite_registers();
-    device.load(&mut load)
-}
-
-/// Says what is loaded now.
-fn loaded(device: &Device, more: &str) -> Result<Exit, Error> {
-    let status = device.status()?;
-    print(&format!(
-        "key {} is loaded on {} of {} CPUs\n{more}",
-        key_id(&status.check),
-        status.cpus_armed,
-        status.cpus_online
-    ))?;
+/// Says what is loaded now, and how many requests had waited for it.
+fn say_loaded(device: &Device, waited: u32, more: &str) -> Result<Exit, Error> {
+    print(&(loaded(&device.status()?, waited) + more))?;
     Ok(Exit::Ok)
 }
 
@@ -227,13 +192,16 @@ fn not_empty(line: Line) -> Result<Line, Error> {
 }
 
 fn ask_once() -> Result<Line, Error> {
-    not_empty(Terminal::open()?.ask("Passphrase: ")?)
+    let terminal = Terminal::open()?;
+    let line = terminal.silent(Interrupt::AsSignal)?.ask("Passphrase: ")?;
+    not_empty(line)
 }
 
 fn ask_twice() -> Result<Line, Error> {
     let terminal = Terminal::open()?;
-    let line = not_empty(terminal.ask("New passphrase: ")?)?;
-    if terminal.ask("Repeat passphrase: ")?.as_bytes() != line.as_bytes() {
+    let silent = terminal.silent(Interrupt::AsSignal)?;
+    let line = not_empty(silent.ask("New passphrase: ")?)?;
+    if silent.ask("Repeat passphrase: ")?.as_bytes() != line.as_bytes() {
         return Err(Error::new(
             "the two passphrases differ; nothing was changed",
         ));
@@ -311,7 +279,10 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
 
 /// Asks for a key in hex: a terminal has no way to enter raw bytes.
 fn ask_key() -> Result<Key, Error> {
-    let line = Terminal::open()?.ask("Key (64 hex digits): ")?;
+    let terminal = Terminal::open()?;
+    let line = terminal
+        .silent(Interrupt::AsSignal)?
+        .ask("Key (64 hex digits): ")?;
     let mut key = Key::new().map_err(|e| no_memory(&e))?;
     hex::decode_to_slice(line.as_bytes(), &mut key[..])
         .map_err(|_| Error::new("that is not 64 hex digits; nothing was changed"))?;

@@ -102,20 +102,27 @@ impl Mapping {
     pub(super) fn len(&self) -> usize {
         self.len.get()
     }
+
+    /// Wipes all of it but the first `skip` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it has no `skip` bytes.
+    pub(super) fn wipe_from(&mut self, skip: usize) {
+        let len = self.len.get() - skip;
+        let start: *mut u8 = self.start.as_ptr().cast();
+        // SAFETY: The mapping is ours, readable and writable as it was made but for what is skipped,
+        // and borrowed exclusively.
+        wipe(unsafe { std::slice::from_raw_parts_mut(start.wrapping_add(skip), len) });
+    }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: The mapping is ours, readable and writable as it was made, and nothing borrows
-        // from it any more.
-        unsafe {
-            wipe(std::slice::from_raw_parts_mut(
-                self.start.as_ptr().cast(),
-                self.len.get(),
-            ));
-            // Cannot fail for a mapping that exists; if it did, the memory is wiped anyway.
-            let _ = munmap(self.start, self.len.get());
-        }
+        self.wipe_from(0);
+        // SAFETY: The mapping is ours, and nothing borrows from it any more. Unmapping cannot fail for a
+        // mapping that exists; if it did, the memory is wiped anyway.
+        let _ = unsafe { munmap(self.start, self.len.get()) };
     }
 }
 
@@ -137,6 +144,11 @@ impl<T: Plain> Secret<T> {
             mapping: Mapping::new(size_of::<T>())?,
             value: PhantomData,
         })
+    }
+
+    /// Makes it zero, to be used again.
+    pub fn wipe(&mut self) {
+        self.mapping.wipe_from(0);
     }
 }
 
@@ -177,6 +189,11 @@ impl Blocks {
             mapping: Mapping::new(len.ok_or(io::ErrorKind::OutOfMemory)?)?,
             count,
         })
+    }
+
+    /// Makes them zero, to be used again.
+    pub fn wipe(&mut self) {
+        self.mapping.wipe_from(0);
     }
 
     /// The blocks.

@@ -13,7 +13,7 @@ mod stack;
 
 pub use memory::{check_secret_memory, Blocks, Secret};
 pub use registers::overwrite as overwrite_registers;
-pub use stack::on_own_stack;
+pub use stack::{on_own_stack, Stack};
 
 #[cfg(test)]
 mod tests {

@@ -23,11 +23,17 @@ struct Job<W, R> {
     result: Option<Result<R, Box<dyn Any + Send>>>,
 }
 
-/// A stack in memory for secrets, below it a page that may not be touched.
-struct Stack(Mapping);
+/// A stack in memory for secrets, below it a page that may not be touched. It is wiped whenever it was
+/// used.
+pub struct Stack(Mapping);
 
 impl Stack {
-    fn new() -> io::Result<Self> {
+    /// Makes one, all of it in memory.
+    ///
+    /// # Errors
+    ///
+    /// No memory that may be locked.
+    pub fn new() -> io::Result<Self> {
         let stack = Self(Mapping::new(GUARD + STACK + END)?);
         // SAFETY: The first page of our own mapping, which nothing uses.
         unsafe { mprotect(stack.0.start(), GUARD, ProtFlags::PROT_NONE)? };
@@ -38,6 +44,43 @@ impl Stack {
         // A page's end, hence aligned as the ABI wants it.
         let start: *mut u8 = self.0.start().as_ptr().cast();
         start.wrapping_add(self.0.len() - END)
+    }
+
+    /// Runs `work` on this stack. When it is done, all registers are overwritten, where the CPU has them
+    /// and where the kernel saves them, and the stack is wiped. Nothing that `work` returns may be secret,
+    /// but for what it keeps in a [`Secret`](super::Secret).
+    ///
+    /// # Panics
+    ///
+    /// If `work` does, after wiping.
+    pub fn run<R, W: FnOnce() -> R>(&mut self, work: W) -> R {
+        let mut job = Job {
+            work: Some(work),
+            result: None,
+        };
+        // SAFETY: `run` is given a job of the type that it expects, which nothing else touches meanwhile,
+        // and a stack that is aligned, large enough and used by nothing else: it is borrowed exclusively.
+        // It keeps R12, as all functions do, and no panic leaves it.
+        unsafe {
+            asm!(
+                "mov r12, rsp",
+                "mov rsp, rsi",
+                "call {run}",
+                "mov rsp, r12",
+                run = sym run::<W, R>,
+                in("rdi") &raw mut job,
+                in("rsi") self.top(),
+                out("r12") _,
+                clobber_abi("sysv64"),
+            );
+        }
+        self.0.wipe_from(GUARD);
+        registers::overwrite_entry_stacks();
+        match job.result {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => unreachable!("`run` leaves a result"),
+        }
     }
 }
 
@@ -51,9 +94,7 @@ impl Drop for Stack {
     }
 }
 
-/// Runs `work` on a stack of memory for secrets. When it is done, all registers are overwritten, where
-/// the CPU has them and where the kernel saves them, and the stack is wiped. Nothing that `work`
-/// returns may be secret, but for what it keeps in a [`Secret`](super::Secret).
+/// [`Stack::run`] on a stack for this once.
 ///
 /// # Errors
 ///
@@ -63,34 +104,7 @@ impl Drop for Stack {
 ///
 /// If `work` does, after wiping.
 pub fn on_own_stack<R, W: FnOnce() -> R>(work: W) -> io::Result<R> {
-    let stack = Stack::new()?;
-    let mut job = Job {
-        work: Some(work),
-        result: None,
-    };
-    // SAFETY: `run` is given a job of the type that it expects, which nothing else touches meanwhile,
-    // and a stack that is aligned, large enough and used by nothing else. It keeps R12, as all
-    // functions do, and no panic leaves it.
-    unsafe {
-        asm!(
-            "mov r12, rsp",
-            "mov rsp, rsi",
-            "call {run}",
-            "mov rsp, r12",
-            run = sym run::<W, R>,
-            in("rdi") &raw mut job,
-            in("rsi") stack.top(),
-            out("r12") _,
-            clobber_abi("sysv64"),
-        );
-    }
-    drop(stack);
-    registers::overwrite_entry_stacks();
-    match job.result {
-        Some(Ok(result)) => Ok(result),
-        Some(Err(panic)) => resume_unwind(panic),
-        None => Err(io::Error::other("the work was not done")),
-    }
+    Ok(Stack::new()?.run(work))
 }
 
 extern "sysv64" fn run<W: FnOnce() -> R, R>(job: *mut Job<W, R>) {
@@ -115,6 +129,24 @@ mod tests {
         })
         .unwrap();
         assert!(there.abs_diff((&raw const here) as usize) > STACK / 2);
+    }
+
+    #[test]
+    fn a_stack_is_zero_after_each_use() {
+        let mut stack = Stack::new().unwrap();
+        for _ in 0..2 {
+            let at = stack.run(|| {
+                let local = std::hint::black_box([0xa5u8; 64]);
+                (&raw const local) as usize
+            });
+            let start = stack.0.start().as_ptr() as usize;
+            assert!((start + GUARD..start + stack.0.len()).contains(&at));
+            // SAFETY: All of the mapping behind the guard, which nothing uses now.
+            let bytes = unsafe {
+                std::slice::from_raw_parts((start + GUARD) as *const u8, stack.0.len() - GUARD)
+            };
+            assert!(bytes.iter().all(|byte| *byte == 0));
+        }
     }
 
     #[test]
