@@ -113,10 +113,7 @@ pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
     let mut armings = 0;
     for receiver in online() {
         let slot = &slots[receiver];
-        if receiver == giver
-            || slot.is_armed()
-            || !slot.reserved.load(Ordering::Relaxed)
-        {
+        if receiver == giver || slot.is_armed() || !slot.reserved.load(Ordering::Relaxed) {
             continue;
         }
         match hand_over(check, giver, receiver, slot) {

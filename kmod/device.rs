@@ -27,7 +27,10 @@ use crate::{
     store::{self, State},
     uapi,
 };
-use core::{mem::offset_of, sync::atomic::{AtomicU32, Ordering}};
+use core::{
+    mem::offset_of,
+    sync::atomic::{AtomicU32, Ordering},
+};
 use kernel::{
     fs::File,
     miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration},

@@ -140,7 +140,7 @@ impl Device {
             (*driver).driver.probe_type = bindings::probe_type_PROBE_FORCE_SYNCHRONOUS;
         }
         // SAFETY: The driver is static and filled in.
-        to_result(unsafe { 
+        to_result(unsafe {
             bindings::__platform_driver_register(driver, module.as_ptr(), c"tresor".as_ptr().cast())
         })?;
         let info = platform_device_info {

@@ -5,8 +5,7 @@
 use crate::{
     bindings,
     cipher::{self, Direction, Mode, VolumeKey},
-    engine,
-    percpu,
+    engine, percpu,
     section::Section,
     skcipher::Request,
     store,

@@ -21,11 +21,7 @@ use core::{
     ptr,
     sync::atomic::{AtomicU64, Ordering},
 };
-use kernel::{
-    bindings::work_struct,
-    prelude::*,
-    sync::global_lock,
-};
+use kernel::{bindings::work_struct, prelude::*, sync::global_lock};
 
 /// What becomes of requests that wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,11 +166,7 @@ impl Queue {
     }
 
     /// Appends a request, or puts it back before the others; it is given back if it must not wait.
-    fn admit(
-        &mut self,
-        request: Halted,
-        push: fn(&mut Self, *mut Waiting),
-    ) -> Result<(), Halted> {
+    fn admit(&mut self, request: Halted, push: fn(&mut Self, *mut Waiting)) -> Result<(), Halted> {
         if !self.gate.is_for(&request.key) {
             return Err(request);
         }
@@ -277,7 +269,8 @@ fn armed() -> impl Iterator<Item = usize> {
     let behind = percpu::online().skip_while(move |&cpu| cpu <= this);
     let rest = percpu::online().take_while(move |&cpu| cpu <= this);
     let slots = percpu::slots();
-    Iterator::chain(behind, rest).filter(move |&cpu| slots.get(cpu).is_some_and(|slot| slot.is_armed()))
+    Iterator::chain(behind, rest)
+        .filter(move |&cpu| slots.get(cpu).is_some_and(|slot| slot.is_armed()))
 }
 
 /// Has a CPU that holds M go on with what waits. If none does, the keeper calls [`start_all`] as soon as

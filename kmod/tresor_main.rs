@@ -64,10 +64,10 @@ mod self_test;
 mod sha256;
 mod skcipher;
 mod store;
-mod uevent;
 #[path = "uapi/src/lib.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with user space")]
 mod uapi;
+mod uevent;
 mod walk;
 mod workers;
 

@@ -44,8 +44,8 @@ fn main() -> ExitCode {
     match result {
         Ok(report) => {
             println!("\n{report}report: {}", path.display());
-            let (passed, failed, skipped) = report.counts();
-            println!("{passed} passed, {failed} failed, {skipped} skipped");
+            let (lines, [passed, failed, skipped]) = report.tests();
+            println!("{lines}{passed} passed, {failed} failed, {skipped} skipped");
             ExitCode::from(match report.verdict {
                 Verdict::Clean => 0,
                 Verdict::Failed => 1,

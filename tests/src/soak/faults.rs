@@ -117,9 +117,9 @@ fn registers_of_one(soak: &mut Soak) -> Result<()> {
 
 fn registers_of_all(soak: &mut Soak) -> Result<()> {
     // At once, as far as a shell can.
-    soak.guest.vm.check(
-        "for cpu in 0 1 2 3; do echo clobber $cpu >/proc/tresor_test & done; wait",
-    )?;
+    soak.guest
+        .vm
+        .check("for cpu in 0 1 2 3; do echo clobber $cpu >/proc/tresor_test & done; wait")?;
     soak.guest
         .wait(Duration::from_secs(3), "look of the keeper", |guest| {
             let status = guest.status()?;
@@ -181,7 +181,9 @@ fn debugger(soak: &mut Soak) -> Result<()> {
 
 fn table_suspend(soak: &mut Soak) -> Result<()> {
     let volume = soak.below(2);
-    soak.guest.vm.check(&format!("dmsetup suspend busy{volume}"))?;
+    soak.guest
+        .vm
+        .check(&format!("dmsetup suspend busy{volume}"))?;
     pause(soak, 300);
     soak.guest
         .vm
@@ -265,9 +267,7 @@ fn dump(soak: &mut Soak) -> Result<()> {
         }
         let ram = vm.ram()?;
         let found = Found::search(ram, &controls)?;
-        let all = controls
-            .iter()
-            .all(|(name, _)| found.whole(name).is_some());
+        let all = controls.iter().all(|(name, _)| found.whole(name).is_some());
         Ok((all, Found::search(ram, &secrets)?.any()))
     })?;
     ensure!(controls_found, "a dump does not show the blobs");

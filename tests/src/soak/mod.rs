@@ -23,8 +23,8 @@ use crate::vmtest::parking::Busy;
 use crate::vmtest::runner::build_programs;
 use crate::vmtest::secrets::Key;
 use faults::{Fault, FAULTS};
-pub use report::{Report, Verdict};
 use report::Row;
+pub use report::{Report, Verdict};
 
 /// How often each kind of fault must have been done.
 const LEAST: u64 = 3;
@@ -109,7 +109,9 @@ impl Soak {
                 let at = self.below(deck.len() as u64) as usize;
                 deck.swap_remove(at)
             };
-            let row = self.one(fault).with_context(|| format!("after {}", fault.name))?;
+            let row = self
+                .one(fault)
+                .with_context(|| format!("after {}", fault.name))?;
             println!(
                 "[{:>4} s] {:<20} {:>8} sectors verified, {:>5} hopped, {:>5} parked",
                 start.elapsed().as_secs(),

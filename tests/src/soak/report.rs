@@ -130,12 +130,25 @@ impl Report {
         }
     }
 
-    /// Counts of kinds of faults: done often enough, failed, not done often enough.
+    /// A line for each kind of fault as one test, and their sums: passed, failed, skipped.
     #[must_use]
-    pub fn counts(&self) -> (usize, usize, usize) {
-        let done = self.events.values().filter(|n| **n >= LEAST).count();
-        let failed = usize::from(self.verdict == Verdict::Failed);
-        (done, failed, self.events.len() - done)
+    pub fn tests(&self) -> (String, [usize; 3]) {
+        let mut lines = String::new();
+        let mut counts = [0; 3];
+        for (name, times) in &self.events {
+            if *times >= LEAST {
+                lines += &format!("ok {name}: {times} times\n");
+                counts[0] += 1;
+            } else {
+                lines += &format!("skipped {name}: done {times} times, not {LEAST}\n");
+                counts[2] += 1;
+            }
+        }
+        if self.verdict == Verdict::Failed {
+            lines += "FAILED soak: see its verdict\n";
+            counts[1] += 1;
+        }
+        (lines, counts)
     }
 
     /// Writes it.

@@ -60,7 +60,9 @@ pub(super) fn with_rearm_never_a_cpu_stays_without_the_key_until_it_is_loaded(
     let said = guest.vm.run("modprobe tresor rearm=sometimes")?;
     ensure!(!said.success(), "rearm=sometimes was accepted");
     guest.wait_for_log("refusing to load: rearm is always or never, not \"sometimes\"")?;
-    guest.vm.check("modprobe tresor_test; modprobe tresor rearm=never")?;
+    guest
+        .vm
+        .check("modprobe tresor_test; modprobe tresor rearm=never")?;
     let key = guest.load_new()?;
     guest.open_filled("loss", &random::<64>()?, 64)?;
     let before = guest.status()?;
@@ -97,7 +99,10 @@ pub(super) fn losing_all_registers_locks_until_the_right_key_returns(
     let before = guest.status()?;
     ensure!(before.volumes == 1, "one volume is open: {before:?}");
     // Both CPUs lose it, then this reads.
-    guest.start_disk("loss", &format!("dev={DEVICE} seed=63 mode=read cpu=0 clobber=0,1"))?;
+    guest.start_disk(
+        "loss",
+        &format!("dev={DEVICE} seed=63 mode=read cpu=0 clobber=0,1"),
+    )?;
     guest.wait(Duration::from_secs(3), "locked state", |guest| {
         Ok(guest.status()?.state == STATE_LOCKED)
     })?;

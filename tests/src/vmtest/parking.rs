@@ -211,7 +211,9 @@ pub(super) fn a_request_of_many_sections_goes_on_where_it_stopped(guest: &mut Gu
         ))?;
         for round in 0..20 {
             for cpu in 0..3 {
-                guest.vm.check(&format!("echo 'clobber {cpu}' >/proc/tresor_test"))?;
+                guest
+                    .vm
+                    .check(&format!("echo 'clobber {cpu}' >/proc/tresor_test"))?;
             }
             if round % 5 == 4 {
                 ensure!(guest.lock()? == "ok", "it cannot be locked");
@@ -222,7 +224,9 @@ pub(super) fn a_request_of_many_sections_goes_on_where_it_stopped(guest: &mut Gu
         guest.wait(Duration::from_secs(60), "end of the requests", |guest| {
             Ok(guest.vm.run("[ -e /run/endured ]")?.success())
         })?;
-        let said = guest.vm.check("cat /run/endured /run/endure.error; rm /run/endured")?;
+        let said = guest
+            .vm
+            .check("cat /run/endured /run/endure.error; rm /run/endured")?;
         ensure!(said == "0", "{algorithm}: {said}");
     }
     let after = guest.status()?;
@@ -253,15 +257,20 @@ pub(super) fn a_forced_clear_fails_what_waits(guest: &mut Guest) -> Result<()> {
         Ok(guest.status()?.waiting >= 2)
     })?;
     ensure!(guest.clear(0)? == "EBUSY", "it was cleared");
-    ensure!(guest.clear(CLEAR_FORCE)? == "ok", "it was not cleared by force");
+    ensure!(
+        guest.clear(CLEAR_FORCE)? == "ok",
+        "it was not cleared by force"
+    );
     let tally = guest.end_disk("revoked")?;
     ensure!(
         tally.right == 0 && tally.error == "EIO",
         "a revoked read: {tally:?}"
     );
-    guest.wait(Duration::from_secs(5), "end of the other request", |guest| {
-        Ok(guest.vm.run("[ -e /run/endured ]")?.success())
-    })?;
+    guest.wait(
+        Duration::from_secs(5),
+        "end of the other request",
+        |guest| Ok(guest.vm.run("[ -e /run/endured ]")?.success()),
+    )?;
     let said = guest.vm.check("cat /run/endured; rm /run/endured")?;
     ensure!(
         said.contains("Key has been revoked"),
@@ -283,7 +292,13 @@ pub(super) fn a_new_volume_wants_the_key_and_an_open_one_only_its_return(
     let key = guest.insert_and_load()?;
     guest.open_filled("old", &random::<64>()?, 56)?;
     ensure!(guest.lock()? == "ok", "it cannot be locked");
-    let new = guest.try_open_volume("new", "tresor-xts-plain64", &random::<64>()?, "/dev/ram0", &[])?;
+    let new = guest.try_open_volume(
+        "new",
+        "tresor-xts-plain64",
+        &random::<64>()?,
+        "/dev/ram0",
+        &[],
+    )?;
     ensure!(
         new.is_err_and(|said| said.contains("Required key not available")),
         "a new volume was opened while the key is locked"
@@ -317,7 +332,9 @@ pub(super) fn a_table_may_be_suspended_and_replaced_while_requests_wait(
         !guest.vm.run("dmsetup remove table")?.success(),
         "a volume in use was removed"
     );
-    guest.vm.check("(dmsetup suspend table; echo $? >/run/suspended) >/dev/null 2>&1 &")?;
+    guest
+        .vm
+        .check("(dmsetup suspend table; echo $? >/run/suspended) >/dev/null 2>&1 &")?;
     thread::sleep(Duration::from_millis(500));
     ensure!(
         !guest.vm.run("[ -e /run/suspended ]")?.success(),
@@ -325,14 +342,20 @@ pub(super) fn a_table_may_be_suspended_and_replaced_while_requests_wait(
     );
     resume(guest, &key)?;
     guest.wait(Duration::from_secs(5), "end of the suspend", |guest| {
-        Ok(guest.vm.run("cat /run/suspended; rm /run/suspended")?.text() == "0")
+        Ok(guest
+            .vm
+            .run("cat /run/suspended; rm /run/suspended")?
+            .text()
+            == "0")
     })?;
     let table = format!(
         "0 $(blockdev --getsz /dev/ram0) crypt tresor-xts-plain64 {} 0 /dev/ram0 0",
         hex::encode(blob)
     );
     // The new table's tfm is keyed while the key is there; its requests wait as well.
-    guest.vm.check(&format!("dmsetup reload table --table \"{table}\""))?;
+    guest
+        .vm
+        .check(&format!("dmsetup reload table --table \"{table}\""))?;
     ensure!(guest.lock()? == "ok", "it cannot be locked");
     guest.vm.check("dmsetup resume table")?;
     until_parked(guest)?;
@@ -353,7 +376,9 @@ pub(super) fn forcing_the_module_out_fails_what_waits_and_ends_with_the_last_vol
     ensure!(guest.lock()? == "ok", "it cannot be locked");
     guest.start_disk("forced", "dev=/dev/mapper/forced seed=59 mode=read")?;
     until_parked(guest)?;
-    guest.vm.check("(rmmod -f tresor; echo $? >/run/forced) >/dev/null 2>&1 &")?;
+    guest
+        .vm
+        .check("(rmmod -f tresor; echo $? >/run/forced) >/dev/null 2>&1 &")?;
     let tally = guest.end_disk("forced")?;
     ensure!(tally.right == 0 && tally.error == "EIO", "{tally:?}");
     let tally = guest.disk("dev=/dev/mapper/forced seed=59 mode=write")?;

@@ -57,12 +57,9 @@ pub fn run(options: &Options) -> Result<Counts> {
     let programs = build_programs()?;
     let mut counts = Counts::default();
     for scenario in SCENARIOS {
-        let selected = scenario
-            .tests
-            .iter()
-            .filter(|test| {
-                test.name().contains(&options.filter) || scenario.name == options.filter
-            });
+        let selected = scenario.tests.iter().filter(|test| {
+            test.name().contains(&options.filter) || scenario.name == options.filter
+        });
         let mut session = Session {
             cache: &cache,
             programs: &programs,

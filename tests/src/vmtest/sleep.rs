@@ -137,10 +137,9 @@ pub(super) fn a_suspend_while_requests_wait_is_refused_and_hangs_nobody(
             .check(&format!("echo {sync} >/sys/power/sync_on_suspend"))?;
         let start = Instant::now();
         // The shell's own echo names no errno.
-        let said = guest.vm.run_for(
-            "echo mem | dd of=/sys/power/state",
-            Duration::from_secs(30),
-        )?;
+        let said = guest
+            .vm
+            .run_for("echo mem | dd of=/sys/power/state", Duration::from_secs(30))?;
         ensure!(
             !said.success() && said.text().contains("resource busy"),
             "a suspend with sync_on_suspend {sync} said {}: {:?}",
