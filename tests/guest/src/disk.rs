@@ -4,6 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -114,7 +115,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 }
             }
         }
-        if start.elapsed() >= length {
+        let goes_on = args
+            .get("while")
+            .is_some_and(|path| Path::new(path).exists());
+        if start.elapsed() >= length && !goes_on {
             break;
         }
     }

@@ -9,6 +9,7 @@ mod bench;
 mod breakpoints;
 mod device;
 mod disk;
+mod kvm;
 mod memory;
 mod plant;
 mod race;
@@ -39,9 +40,9 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
   watch [hold=PATH]
         sets a hardware watchpoint on a child through ptrace, and reads it back
   perf  opens a breakpoint event of this task, and one of CPU 0
-  disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [clobber=N[,N]..]
+  disk dev=PATH bytes=N seed=N mode=read|write [cpu=N] [seconds=N] [while=PATH] [clobber=N[,N]..]
         [raw=PATH] [io=N] [offset=N]
-        reads or writes the pattern with O_DIRECT
+        reads or writes the pattern with O_DIRECT, for so long and while that file exists
   bench dev=PATH bytes=N io=N seed=N mode=read|write order=sequential|random
         the same once, each request once, between two marks; prints how long it took
   plant kind=stack|heap|freed|fpu|frame|kernel-stack|slab|pipe|tty [hold=PATH]
@@ -55,6 +56,10 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         counts, and sends the signal in the first ioctl of the number at=
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  kvm mode=clobber|boot|read cpus=N[,N].. [ms=N] [guests=N] [pinned=0] [breakpoints=1] [plant=HEX]
+        runs guests of KVM one after another, each with one CPU on each of these, for so long: one that
+        writes DR0-DR3 all the time (and enables breakpoints there), that clears them once, or reads
+        them; prints what was read that the guest had not written, and what the module said meanwhile
   stores [hold=PATH]
         copies secrets from standard input with stores of all kinds
 
@@ -163,6 +168,7 @@ fn run() -> Result<()> {
         "memory" => memory::run(&args),
         "trace" => trace::run(&args),
         "race" => race::run(&args),
+        "kvm" => kvm::run(&args),
         "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
