@@ -10,6 +10,7 @@
 #include <asm/msr.h>
 #include <linux/bottom_half.h>
 #include <linux/completion.h>
+#include <linux/kvm_host.h>
 #include <linux/moduleparam.h>
 #include <linux/preempt.h>
 #include <linux/scatterlist.h>
@@ -82,6 +83,14 @@ MODULE_PARM_DESC(rearm, "always or never: whether a CPU that lost the key is giv
 const char *tresor_rearm_parameter(void)
 {
 	return rearm;
+}
+
+void tresor_kvm_emulate_debug_registers(void *vcpu)
+{
+#if IS_ENABLED(CONFIG_KVM)
+	/* User space sets the low 32 bits; KVM asks for single ones of them, or whether any is set. */
+	((struct kvm_vcpu *)vcpu)->guest_debug |= 1UL << 63;
+#endif
 }
 
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm)

@@ -49,6 +49,9 @@ int tresor_rdmsr_safe(u32 msr, u64 *value);
 const char *tresor_engine_parameter(void);
 const char *tresor_rearm_parameter(void);
 
+/* Has KVM emulate all of this `struct kvm_vcpu`'s accesses to debug registers, as if it were being debugged */
+void tresor_kvm_emulate_debug_registers(void *vcpu);
+
 /* crypto_skcipher_ctx(), crypto_skcipher_reqtfm() */
 void *tresor_skcipher_ctx(struct crypto_skcipher *tfm);
 struct crypto_skcipher *tresor_skcipher_reqtfm(struct skcipher_request *req);

@@ -21,25 +21,27 @@ use kernel::{
     prelude::*,
 };
 
-type Callback =
+/// What a hook calls.
+pub(crate) type Callback =
     unsafe extern "C" fn(ip: usize, parent: usize, ops: *mut ftrace_ops, regs: *mut ftrace_regs);
 
 /// A static ftrace hook: it may still be reached for a moment after it was unregistered.
-struct Hook(UnsafeCell<ftrace_ops>);
+pub(crate) struct Hook(UnsafeCell<ftrace_ops>);
 
 // SAFETY: While registered, only ftrace touches the ops, under its own locks; before and after,
-// only `Hooks`, from the module's initialisation and exit.
+// only whoever registers and unregisters it, one at a time.
 unsafe impl Sync for Hook {}
 
 impl Hook {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         // SAFETY: An all-zero `ftrace_ops` is a valid unregistered one.
         Self(UnsafeCell::new(unsafe {
             core::mem::MaybeUninit::zeroed().assume_init()
         }))
     }
 
-    fn register(&'static self, functions: &[&CStr], callback: Callback) -> Result {
+    /// Has `callback` called at the entry of these functions.
+    pub(crate) fn register(&'static self, functions: &[&CStr], callback: Callback) -> Result {
         let ops = self.0.get();
         // SAFETY: The ops are not registered, so nobody else uses them.
         unsafe {
@@ -74,21 +76,28 @@ impl Hook {
         Ok(())
     }
 
-    /// Removes the hook. Never returns while ftrace might still call it.
-    fn unregister(&'static self) {
+    /// Removes the hook, which must be registered. It stays if ftrace refuses.
+    pub(crate) fn try_unregister(&'static self) -> Result {
         // SAFETY: The ops were registered.
-        let ret = unsafe { bindings::unregister_ftrace_function(self.0.get()) };
-        if ret != 0 {
+        to_result(unsafe { bindings::unregister_ftrace_function(self.0.get()) })?;
+        // SAFETY: The ops are not registered any more.
+        unsafe { bindings::ftrace_free_filter(self.0.get()) };
+        Ok(())
+    }
+
+    /// Removes the hook. Never returns while ftrace might still call it.
+    pub(crate) fn unregister(&'static self) {
+        if let Err(error) = self.try_unregister() {
             // After ftrace_kill() nothing can be unregistered any more, and the code that the
             // trampoline calls must not go away.
-            pr_emerg!("ftrace refuses to remove a hook ({ret}): the module stays until reboot\n");
+            pr_emerg!(
+                "ftrace refuses to remove a hook ({error:?}): the module stays until reboot\n"
+            );
             loop {
                 // SAFETY: Runs in the process context of module removal.
                 unsafe { bindings::msleep(60_000) };
             }
         }
-        // SAFETY: The ops are not registered any more.
-        unsafe { bindings::ftrace_free_filter(self.0.get()) };
     }
 }
 

@@ -3,7 +3,7 @@
 //! What the machine must be for the module to load.
 
 use crate::bindings;
-use kernel::{prelude::*, str::CStr};
+use kernel::prelude::*;
 
 /// SEV_STATUS, AMD64 Architecture Programmer's Manual volume 2, section 15.34.10.
 const MSR_SEV_STATUS: u32 = 0xc001_0131;
@@ -41,30 +41,4 @@ pub(crate) fn check() -> Result {
         }
     }
     Ok(())
-}
-
-/// Warns if KVM is loaded: its guests overwrite the debug registers of the CPU that they run on.
-pub(crate) fn warn_of_kvm(module: &'static ThisModule) {
-    if [c"kvm_intel", c"kvm_amd"]
-        .iter()
-        .any(|name| module_present(module, name))
-    {
-        pr_warn!(
-            "KVM is loaded: a CPU that runs a guest loses its key until it is armed again, and SEV-ES guests can read its share\n"
-        );
-    }
-}
-
-/// Whether `/sys/module/<name>` exists.
-fn module_present(module: &'static ThisModule, name: &CStr) -> bool {
-    // SAFETY: `module` is this module, whose kobject lies in the kset of /sys/module.
-    let kset = unsafe { bindings::tresor_module_kset(module.as_ptr()) };
-    // SAFETY: `kset` is valid as long as this module is, `name` is NUL-terminated.
-    let kobject = unsafe { bindings::kset_find_obj(kset, name.as_ptr().cast()) };
-    if kobject.is_null() {
-        return false;
-    }
-    // SAFETY: `kset_find_obj()` took a reference.
-    unsafe { bindings::kobject_put(kobject) };
-    true
 }

@@ -45,13 +45,15 @@ const NOTIFY_STOP_MASK: i32 = 0x8000;
 /// The CPU that stays when all others go offline.
 const BOOT_CPU: usize = 0;
 
-struct Notifier(UnsafeCell<notifier_block>);
+/// A static block of a notifier chain.
+pub(crate) struct Notifier(UnsafeCell<notifier_block>);
 
 // SAFETY: While registered, only the notifier chain touches the block, under its own lock.
 unsafe impl Sync for Notifier {}
 
 impl Notifier {
-    const fn new(
+    /// One that has `call` called.
+    pub(crate) const fn new(
         call: unsafe extern "C" fn(*mut notifier_block, usize, *mut c_void) -> i32,
         priority: i32,
     ) -> Self {
@@ -60,6 +62,11 @@ impl Notifier {
             next: core::ptr::null_mut(),
             priority,
         }))
+    }
+
+    /// The block, for the chain.
+    pub(crate) fn get(&self) -> *mut notifier_block {
+        self.0.get()
     }
 }
 
@@ -74,12 +81,12 @@ impl Notifiers {
     /// Registers both.
     pub(crate) fn register() -> Result<Self> {
         // SAFETY: The block is static and not registered.
-        to_result(unsafe { bindings::register_pm_notifier(SLEEP.0.get()) })?;
+        to_result(unsafe { bindings::register_pm_notifier(SLEEP.get()) })?;
         // SAFETY: As above.
-        let result = to_result(unsafe { bindings::register_reboot_notifier(REBOOT.0.get()) });
+        let result = to_result(unsafe { bindings::register_reboot_notifier(REBOOT.get()) });
         if result.is_err() {
             // SAFETY: Registered just above.
-            unsafe { bindings::unregister_pm_notifier(SLEEP.0.get()) };
+            unsafe { bindings::unregister_pm_notifier(SLEEP.get()) };
         }
         result.map(|()| Self(()))
     }
@@ -89,8 +96,8 @@ impl Drop for Notifiers {
     fn drop(&mut self) {
         // SAFETY: Both were registered.
         unsafe {
-            bindings::unregister_reboot_notifier(REBOOT.0.get());
-            bindings::unregister_pm_notifier(SLEEP.0.get());
+            bindings::unregister_reboot_notifier(REBOOT.get());
+            bindings::unregister_pm_notifier(SLEEP.get());
         }
     }
 }

@@ -52,6 +52,7 @@ mod hooks;
 mod hotplug;
 mod keeper;
 mod key_buffer;
+mod kvm;
 mod machine;
 mod modes;
 mod nmi;
@@ -104,6 +105,7 @@ struct Tresor {
     _notifiers: power::Notifiers,
     _store: store::Owner,
     _nmi: nmi::Guard,
+    _kvm: kvm::Hooks,
     _crash: hooks::CrashHook,
     _show_regs: hooks::ShowRegsHook,
     _hotplug: hotplug::Hotplug,
@@ -120,19 +122,20 @@ impl kernel::InPlaceModule for Tresor {
             queue::init();
             keeper::init();
             arm::init();
+            kvm::init();
         }
         try_pin_init!(Self {
             _table: {
                 machine::check()?;
                 engine::choose()?;
                 arm::choose()?;
-                machine::warn_of_kvm(module);
                 percpu::Table::new()?
             },
             _workers: workers::Workers::new(queue::work)?,
             _hotplug: hotplug::Hotplug::register()?,
             _show_regs: hooks::ShowRegsHook::register()?,
             _crash: hooks::CrashHook::register()?,
+            _kvm: kvm::Hooks::register(module)?,
             _nmi: nmi::Guard::register()?,
             _store: {
                 self_test::run()?;

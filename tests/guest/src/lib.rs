@@ -55,6 +55,13 @@ pub fn mixed(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// What a guest of KVM on this CPU writes into DR0 to DR3 in its round `round`.
+pub fn kvm_marks(cpu: usize, round: u64) -> [u64; 4] {
+    std::array::from_fn(|i| {
+        0x6b76_6d00_0000_0000 | (round & 0xff_ffff) << 16 | (cpu as u64 & 0xff) << 8 | i as u64
+    })
+}
+
 /// The instruction that has the guest's instructions counted: `nopl` with a displacement that no
 /// compiler emits. A CPU that nobody counts for does nothing at it.
 pub const MARK: [u8; 7] = [0x0f, 0x1f, 0x80, 0x31, 0x62, 0xc4, 0x57];

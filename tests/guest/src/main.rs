@@ -9,6 +9,7 @@ mod bench;
 mod breakpoints;
 mod device;
 mod disk;
+mod kvm;
 mod memory;
 mod plant;
 mod race;
@@ -56,6 +57,10 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         counts, and sends the signal in the first ioctl of the number at=
   race seconds=N seed=N [volume=1]
         random calls, with the masked key on standard input
+  kvm mode=clobber|boot|read cpus=N[,N].. [ms=N] [guests=N] [pinned=0] [breakpoints=1] [plant=HEX]
+        runs guests of KVM one after another, each with one CPU on each of these, for so long: one that
+        writes DR0-DR3 all the time (and enables breakpoints there), that clears them once, or reads
+        them; prints what was read that the guest had not written, and what the module said meanwhile
   stores [hold=PATH]
         copies secrets from standard input with stores of all kinds
 
@@ -164,6 +169,7 @@ fn run() -> Result<()> {
         "memory" => memory::run(&args),
         "trace" => trace::run(&args),
         "race" => race::run(&args),
+        "kvm" => kvm::run(&args),
         "stores" => stores::run(&args),
         _ => bail!("no such command\n{USAGE}"),
     }

@@ -52,6 +52,21 @@ pub(super) const FAULTS: &[Fault] = &[
         run: |soak| suspend(soak, WAYS[1]),
     },
     Fault {
+        name: "kvm-guests",
+        run: kvm_guests,
+    },
+    Fault {
+        name: "kvm-breakpoints",
+        run: |soak| {
+            let cpu = soak.below(4).to_string();
+            kvm_breakpoints(soak, &cpu)
+        },
+    },
+    Fault {
+        name: "kvm-breakpoints-all",
+        run: |soak| kvm_breakpoints(soak, "0,1,2,3"),
+    },
+    Fault {
         name: "nmi",
         run: nmi,
     },
@@ -157,6 +172,28 @@ fn suspend(soak: &mut Soak, way: (&str, &str)) -> Result<()> {
         Ok(())
     })?;
     soak.guest.ensure_state(STATE_LOCKED).map(drop)
+}
+
+/// Guests that do what each does while it boots. The key stays on every CPU.
+fn kvm_guests(soak: &mut Soak) -> Result<()> {
+    let losses = soak.guest.status()?.losses;
+    soak.guest
+        .program("kvm mode=boot cpus=0,1,2,3 ms=300 guests=2")?;
+    let status = soak.guest.ensure_state(STATE_ARMED)?;
+    ensure!(status.losses == losses, "a guest took the key: {status:?}");
+    Ok(())
+}
+
+/// A guest that has breakpoints of its own takes the registers where it runs.
+fn kvm_breakpoints(soak: &mut Soak, cpus: &str) -> Result<()> {
+    let losses = soak.guest.status()?.losses;
+    soak.guest.program(&format!(
+        "kvm mode=clobber cpus={cpus} ms=500 breakpoints=1"
+    ))?;
+    soak.guest
+        .wait(Duration::from_secs(3), "noticed loss", |guest| {
+            Ok(guest.status()?.losses > losses)
+        })
 }
 
 fn nmi(soak: &mut Soak) -> Result<()> {

@@ -21,6 +21,8 @@ mod essiv;
 mod formats;
 mod harness;
 pub(crate) mod hotplug;
+mod kvm;
+mod kvm_linux;
 mod load_path;
 pub(crate) mod logs;
 mod losses;
@@ -305,6 +307,23 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "kvm",
         machine: |usual| usual.modules(["kvm-amd"]),
         tests: tests![refusals::the_module_warns_where_kvm_is_loaded],
+    },
+    Scenario {
+        name: "kvm-guests",
+        machine: kvm::machine,
+        tests: tests![
+            kvm::a_guest_that_is_not_stopped_overwrites_the_registers,
+            kvm::ordinary_guests_take_the_key_from_no_cpu,
+            kvm::kvm_may_come_and_go_while_the_module_is_loaded,
+            kvm::a_guest_with_breakpoints_takes_the_key_from_its_cpu_alone_until_it_ends,
+            kvm::guests_with_breakpoints_on_all_cpus_park_io_until_the_key_is_loaded,
+            kvm::a_guest_reads_nothing_but_what_it_wrote,
+        ],
+    },
+    Scenario {
+        name: "kvm-linux",
+        machine: kvm_linux::machine,
+        tests: tests![kvm_linux::a_stock_kernel_that_boots_as_a_guest_takes_the_key_from_no_cpu],
     },
 ];
 
