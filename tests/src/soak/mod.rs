@@ -72,7 +72,7 @@ pub fn run(options: Options) -> Result<Report> {
     // Whoever asks for more memory than there is gets it, until it is gone.
     guest
         .vm
-        .check("modprobe tresor_test && echo 1 >/proc/sys/vm/overcommit_memory")?;
+        .check("modprobe -a tresor_test kvm-amd && echo 1 >/proc/sys/vm/overcommit_memory")?;
     let key = guest.insert_and_load()?;
     let busy = Busy::start(&mut guest, &[])?;
     let mut soak = Soak {
