@@ -107,16 +107,12 @@ pub(crate) fn refresh_all(check: &CheckValue) -> u32 {
 pub(crate) fn arm_missing(check: &CheckValue) -> u32 {
     let _alone = ARMING.lock();
     let slots = percpu::slots();
-    let Some(giver) = online().find(|&cpu| slots[cpu].is_armed()) else {
-        return 0;
-    };
     let mut armings = 0;
-    for receiver in online() {
-        let slot = &slots[receiver];
-        if receiver == giver || slot.is_armed() || !slot.reserved.load(Ordering::Relaxed) {
-            continue;
-        }
-        match hand_over(check, giver, receiver, slot) {
+    for receiver in percpu::lacking() {
+        let Some(giver) = online().find(|&cpu| slots[cpu].is_armed()) else {
+            break;
+        };
+        match hand_over(check, giver, receiver, &slots[receiver]) {
             Ok(()) => armings += 1,
             Err(error) => pr_debug!("arming CPU {receiver} failed: {error:?}\n"),
         }
@@ -237,11 +233,15 @@ impl Transfer<'_> {
     }
 
     fn give(&self) -> Result {
-        let share = &percpu::slots()[self.giver].share;
+        let slot = &percpu::slots()[self.giver];
+        let share = &slot.share;
         let line = LINE.as_ptr();
         self.wait_for(phase::WANTED)?;
         // SAFETY: In a section of the giver, which owns `share`; WANTED is the giver's turn.
-        unsafe { cipher::give_pad(share, self.check, &self.inputs, line) }.map_err(|_| ENODATA)?;
+        unsafe { cipher::give_pad(share, self.check, &self.inputs, line) }.map_err(|_| {
+            store::note_loss(slot);
+            ENODATA
+        })?;
         self.advance(phase::WANTED, phase::PAD)?;
         self.wait_for(phase::PAD_TAKEN)?;
         // SAFETY: As above; PAD_TAKEN is the giver's turn.

@@ -75,7 +75,7 @@ impl Drop for Files {
         while OPEN.load(Ordering::Acquire) != 0 {
             fsleep(Delta::from_millis(20));
         }
-        // Whoever closed the last one is still on his way out of the module.
+        // Whoever closed the last one is still on his way out of the module. Without force it is held until he is.
         fsleep(Delta::from_millis(20));
     }
 }

@@ -168,9 +168,10 @@ void tresor_destroy_work_on_stack(struct work_struct *work)
 	destroy_work_on_stack(work);
 }
 
-struct workqueue_struct *tresor_alloc_workqueue(const char *name)
+struct workqueue_struct *tresor_alloc_workqueue(const char *name, bool unbound)
 {
-	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_HIGHPRI | WQ_CPU_INTENSIVE | WQ_PERCPU, 0, name);
+	return alloc_workqueue("%s", WQ_MEM_RECLAIM | WQ_HIGHPRI |
+			       (unbound ? WQ_UNBOUND : WQ_CPU_INTENSIVE | WQ_PERCPU), 0, name);
 }
 
 unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg)
@@ -206,6 +207,21 @@ struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs)
 struct kset *tresor_module_kset(struct module *module)
 {
 	return module->mkobj.kobj.kset;
+}
+
+struct module *tresor_module_of(struct kobject *kobject)
+{
+	return container_of(kobject, struct module_kobject, kobj)->mod;
+}
+
+void *tresor_module_text(struct module *module)
+{
+	return module->mem[MOD_TEXT].base;
+}
+
+unsigned int tresor_module_text_size(struct module *module)
+{
+	return module->mem[MOD_TEXT].size;
 }
 
 long tresor_hz(void)

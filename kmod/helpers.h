@@ -86,8 +86,8 @@ void tresor_init_work(struct work_struct *work, work_func_t f);
 void tresor_init_work_on_stack(struct work_struct *work, work_func_t f);
 void tresor_destroy_work_on_stack(struct work_struct *work);
 
-/* alloc_workqueue(): with a rescuer, high priority, one worker a CPU. NULL without memory */
-struct workqueue_struct *tresor_alloc_workqueue(const char *name);
+/* alloc_workqueue(): with a rescuer and high priority, for work of each CPU or @unbound. NULL without memory */
+struct workqueue_struct *tresor_alloc_workqueue(const char *name, bool unbound);
 
 /* refcount_read() of a registered algorithm: 1 if nobody has it */
 unsigned int tresor_skcipher_alg_users(struct skcipher_alg *alg);
@@ -107,6 +107,12 @@ struct pt_regs *tresor_ftrace_get_regs(struct ftrace_regs *fregs);
 
 /* THIS_MODULE->mkobj.kobj.kset: the kset of /sys/module */
 struct kset *tresor_module_kset(struct module *module);
+
+/* The module whose kobject in /sys/module this is; where its code (mem[MOD_TEXT]) is, and how long */
+struct kobject;
+struct module *tresor_module_of(struct kobject *kobject);
+void *tresor_module_text(struct module *module);
+unsigned int tresor_module_text_size(struct module *module);
 
 /*
  * Copies the 32 bytes of a key between a 16-byte aligned line and user space, through vector registers

@@ -7,14 +7,15 @@
 //! being debugged from outside: then it emulates each access, and the CPU's registers are not touched. A
 //! hook on these functions has it believe the latter, by a bit of `guest_debug` that means nothing else.
 //!
-//! A guest that enables a breakpoint still gets the registers, and the CPU loses the key.
+//! A guest that enables a breakpoint still gets the registers, and the CPU loses the key. The bit stays with a
+//! virtual CPU as long as that lives.
 //!
 //! C header: [`include/linux/kvm_host.h`](srctree/include/linux/kvm_host.h)
 
 use crate::{bindings, hooks::Hook, power::Notifier, store};
 use core::{
     ffi::c_void,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use kernel::{
     bindings::{ftrace_ops, ftrace_regs, notifier_block},
@@ -33,6 +34,9 @@ struct Vendor {
     hook: Hook,
     /// Whether the hook is registered. Changed under [`HOOKING`].
     hooked: AtomicBool,
+    /// Where the module's code is: from the first address to before the second. The hook is on every function
+    /// of the name, and another module may have one.
+    text: [AtomicUsize; 2],
 }
 
 impl Vendor {
@@ -42,15 +46,31 @@ impl Vendor {
             function,
             hook: Hook::new(),
             hooked: AtomicBool::new(false),
+            text: [const { AtomicUsize::new(0) }; 2],
         }
     }
 
-    /// Hooks the function, which must be there.
-    fn attach(&'static self) {
+    /// Hooks the function of this module, unless that is on its way out.
+    ///
+    /// # Safety
+    ///
+    /// `module` must be valid, and this vendor's.
+    unsafe fn attach(&'static self, module: *mut bindings::module) {
         let _alone = HOOKING.lock();
-        if self.hooked.load(Ordering::Relaxed) {
+        // SAFETY: By this function's own contract.
+        let going = unsafe { (*module).state } == bindings::module_state_MODULE_STATE_GOING;
+        if going || self.hooked.load(Ordering::Relaxed) {
             return;
         }
+        // SAFETY: As above.
+        let (start, len) = unsafe {
+            (
+                bindings::tresor_module_text(module) as usize,
+                bindings::tresor_module_text_size(module) as usize,
+            )
+        };
+        self.text[0].store(start, Ordering::Relaxed);
+        self.text[1].store(start + len, Ordering::Relaxed);
         match self.hook.register(&[self.function], emulate) {
             Ok(()) => self.hooked.store(true, Ordering::Relaxed),
             Err(error) => pr_warn!(
@@ -58,6 +78,27 @@ impl Vendor {
                 self.function
             ),
         }
+    }
+
+    /// Hooks the function if its module is loaded already.
+    fn attach_if_present(&'static self, this: &'static ThisModule) {
+        // SAFETY: `this` is this module, whose kobject lies in the kset of /sys/module.
+        let kset = unsafe { bindings::tresor_module_kset(this.as_ptr()) };
+        // SAFETY: `kset` is valid as long as this module is, the name is NUL-terminated.
+        let kobject = unsafe { bindings::kset_find_obj(kset, self.module.as_ptr().cast()) };
+        if kobject.is_null() {
+            return;
+        }
+        pr_warn!("KVM is loaded: a CPU loses its key to a guest that uses hardware breakpoints until it is armed again, and SEV-ES guests can read its share\n");
+        // SAFETY: `kset_find_obj()` took a reference, which keeps the module, named as it should be.
+        unsafe {
+            self.attach(bindings::tresor_module_of(kobject));
+            bindings::kobject_put(kobject);
+        }
+    }
+
+    fn has(&self, ip: usize) -> bool {
+        (self.text[0].load(Ordering::Relaxed)..self.text[1].load(Ordering::Relaxed)).contains(&ip)
     }
 
     fn detach(&'static self) {
@@ -100,10 +141,7 @@ impl Hooks {
         to_result(unsafe { bindings::register_module_notifier(MODULES.get()) })?;
         let this = Self(());
         for vendor in &VENDORS {
-            if module_present(module, vendor.module) {
-                pr_warn!("KVM is loaded: a CPU loses its key to a guest that uses hardware breakpoints until it is armed again, and SEV-ES guests can read its share\n");
-                vendor.attach();
-            }
+            vendor.attach_if_present(module);
         }
         Ok(this)
     }
@@ -129,8 +167,12 @@ unsafe extern "C" fn on_module(_: *mut notifier_block, state: usize, module: *mu
             bindings::module_state_MODULE_STATE_COMING => {
                 // Should it still be on one that is gone.
                 vendor.detach();
-                vendor.attach();
+                // SAFETY: It is the vendor's module, by its name.
+                unsafe { vendor.attach(module.cast()) };
             }
+            // This module may have come between the two.
+            // SAFETY: As above.
+            bindings::module_state_MODULE_STATE_LIVE => unsafe { vendor.attach(module.cast()) },
             bindings::module_state_MODULE_STATE_GOING => vendor.detach(),
             _ => {}
         }
@@ -139,12 +181,12 @@ unsafe extern "C" fn on_module(_: *mut notifier_block, state: usize, module: *mu
 }
 
 unsafe extern "C" fn emulate(
-    _ip: usize,
+    ip: usize,
     _parent: usize,
     _ops: *mut ftrace_ops,
     regs: *mut ftrace_regs,
 ) {
-    if !store::may_hold_shares() {
+    if !store::may_hold_shares() || !VENDORS.iter().any(|vendor| vendor.has(ip)) {
         return;
     }
     // SAFETY: ftrace hands over the registers of this call.
@@ -154,18 +196,4 @@ unsafe extern "C" fn emulate(
         // SAFETY: The first argument of these functions is the virtual CPU, which the caller runs.
         unsafe { bindings::tresor_kvm_emulate_debug_registers(regs.di as *mut _) };
     }
-}
-
-/// Whether `/sys/module/<name>` exists.
-fn module_present(module: &'static ThisModule, name: &CStr) -> bool {
-    // SAFETY: `module` is this module, whose kobject lies in the kset of /sys/module.
-    let kset = unsafe { bindings::tresor_module_kset(module.as_ptr()) };
-    // SAFETY: `kset` is valid as long as this module is, `name` is NUL-terminated.
-    let kobject = unsafe { bindings::kset_find_obj(kset, name.as_ptr().cast()) };
-    if kobject.is_null() {
-        return false;
-    }
-    // SAFETY: `kset_find_obj()` took a reference.
-    unsafe { bindings::kobject_put(kobject) };
-    true
 }

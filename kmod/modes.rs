@@ -9,7 +9,7 @@ use crate::{
     cipher::{Direction, Mode, VolumeKey},
     errno::no_key,
     progress::Progress,
-    queue::{self, Waiting},
+    queue::{self, Context},
     sha256::KernelSha256,
     skcipher::{Properties, Registration, Request, Skcipher},
     store::{self, Volume},
@@ -116,7 +116,7 @@ struct Keyed {
 
 impl<A: Algorithm> Skcipher for Tfm<A> {
     const PROPERTIES: Properties = A::PROPERTIES;
-    type RequestContext = Waiting;
+    type RequestContext = Context;
 
     fn init() -> Self {
         Self(None, PhantomData)

@@ -108,6 +108,15 @@ pub(crate) fn online() -> impl Iterator<Item = usize> {
     })
 }
 
+/// Numbers of the online CPUs that lack M and may be given it.
+pub(crate) fn lacking() -> impl Iterator<Item = usize> {
+    online().filter(|&cpu| {
+        slots()
+            .get(cpu)
+            .is_some_and(|slot| !slot.is_armed() && slot.reserved.load(Ordering::Relaxed))
+    })
+}
+
 /// Runs `f` in a section of CPU `cpu`, and returns what it returns. May sleep.
 ///
 /// `f` gets the slot of the CPU that it really runs on, another one if `cpu` goes offline

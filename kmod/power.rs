@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Suspend, hibernation, reboot and kexec: M is erased before any of them.
+//! Suspend, hibernation, reboot and kexec: M is gone before the machine sleeps or another kernel runs.
 //!
 //! A machine that is suspended is locked in the last moment in which all CPUs run, the noirq stage of
 //! devices: earlier, what stops tasks and writes their data would wait for a key that is gone. Which
@@ -11,7 +11,7 @@
 //! | suspend to RAM or to idle | | `suspend_noirq`, sleep, `resume_noirq` |
 //! | hibernation | the one that is saved | `freeze_noirq`, image made, `thaw_noirq`, image written, power off |
 //! | | the one that loads the image | `freeze_noirq`, jump |
-//! | | the one that was saved | `restore_noirq` |
+//! | | the one that was saved | `restore_noirq`; also of one that fails late to make its image |
 //!
 //! A machine that hibernates is locked when it has come back. Its image holds no debug register: of the
 //! key it has one share of the boot CPU, whose other share is replaced right behind it, and the power is
@@ -237,6 +237,11 @@ unsafe extern "C" fn freeze_noirq(_: *mut device) -> c_int {
         return lock();
     }
     STOPPED.store(true, Ordering::SeqCst);
+    // Since the notifier looked it may have been locked. Nobody is left who could load it.
+    if store::locked().is_some_and(|locked| locked.volumes != 0) {
+        pr_warn!("hibernation refused: the key was locked meanwhile\n");
+        return EBUSY.to_errno();
+    }
     // All other CPUs go offline.
     if !store::is_safe_on(BOOT_CPU) {
         pr_warn!("hibernation refused: the boot CPU does not hold the key; load it again first\n");

@@ -18,10 +18,11 @@ use crate::{
     workers,
 };
 use core::{
+    mem::ManuallyDrop,
     ptr,
     sync::atomic::{AtomicU64, Ordering},
 };
-use kernel::{bindings::work_struct, prelude::*, sync::global_lock};
+use kernel::{bindings::work_struct, prelude::*, sync::global_lock, types::Opaque};
 
 /// What becomes of requests that wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,27 +65,63 @@ struct Halted {
 impl Halted {
     /// Ends the request, in the context that it was made in. The crypto API's users may rely on bottom
     /// halves being off; dm-crypt, which makes requests with them on, may sleep in what it does then
-    /// (`no_write_workqueue`: it submits the bio).
+    /// (`no_write_workqueue`: it submits the bio). That is done elsewhere: what it waits for may be another
+    /// request here. Process context.
     fn complete(self, result: Result) {
         if self.bottom_halves_off {
             // SAFETY: Paired below.
             unsafe { bindings::tresor_bottom_halves_off() };
-        }
-        self.progress.complete(result);
-        if self.bottom_halves_off {
+            self.progress.complete(result);
             // SAFETY: As above.
             unsafe { bindings::tresor_bottom_halves_on() };
+            return;
+        }
+        let at = self.progress.request().context().cast::<Ended>();
+        // SAFETY: The memory is as large as this type and aligned for it, see `Context`, and ours until the
+        // request is complete. The workers live until the last tfm is gone.
+        unsafe {
+            at.write(Ended {
+                work: Opaque::uninit(),
+                progress: self.progress,
+                result,
+            });
+            workers::run_later(at.cast(), Ended::complete);
         }
     }
 }
 
+/// A request that is done, in the memory that came with it, until whoever made it was told.
+#[repr(C)]
+pub(crate) struct Ended {
+    work: Opaque<work_struct>,
+    progress: Progress,
+    result: Result,
+}
+
+impl Ended {
+    unsafe extern "C" fn complete(work: *mut work_struct) {
+        // SAFETY: `work` is the first field of an `Ended` that was handed over. Its memory goes with the
+        // completion.
+        let Self {
+            progress, result, ..
+        } = unsafe { work.cast::<Self>().read() };
+        progress.complete(result);
+    }
+}
+
+/// What is in the memory that comes with a request: nothing, or one of these.
+pub(crate) union Context {
+    _waiting: ManuallyDrop<Waiting>,
+    _ended: ManuallyDrop<Ended>,
+}
+
 impl Waiting {
-    /// Moves a request into the memory that came with it.
+    /// Moves a request into the memory that came with it, of which `modes.rs` asks for a [`Context`].
     fn settle(request: Halted) -> *mut Self {
         let at = request.progress.request().context().cast::<Self>();
         let next = ptr::null_mut();
-        // SAFETY: The memory is as large as this type and aligned for it (`modes.rs` asks for that), and ours
-        // while the request is under way. It holds nothing that has to be dropped.
+        // SAFETY: The memory is as large as this type and aligned for it, and ours while the request is under
+        // way. It holds nothing that has to be dropped.
         unsafe { at.write(Self { request, next }) };
         at
     }
@@ -252,12 +289,13 @@ pub(crate) fn len() -> u32 {
     locked(|queue| queue.len)
 }
 
-/// How many requests have gone from a CPU without M to another since the module was loaded.
+/// How many requests have gone from a CPU without M, or one that could not use its vector registers, to
+/// another since the module was loaded.
 pub(crate) fn hopped() -> u64 {
     HOPPED.load(Ordering::Relaxed)
 }
 
-/// How many requests have waited for M since the module was loaded.
+/// How many requests have waited for M since the module was loaded; again if it was locked again meanwhile.
 pub(crate) fn parked() -> u64 {
     PARKED.load(Ordering::Relaxed)
 }

@@ -16,9 +16,10 @@ use crate::{
     queue::{self, Gate},
     section::Section,
     sha256::KernelSha256,
+    workers,
 };
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use kernel::{error::to_result, prelude::*, sync::global_lock};
+use kernel::{bindings::work_struct, error::to_result, prelude::*, sync::global_lock};
 
 /// State of the master key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -323,7 +324,8 @@ pub(crate) fn lock() -> Result {
 /// Erases M and its check value. `EBUSY` with volumes open, unless forced: their I/O then fails.
 pub(crate) fn clear(force: bool) -> Result {
     if force {
-        // At once, whatever else is going on under the mutex.
+        // At once, whatever else is going on under the mutex. What fails then says nothing about a CPU.
+        HELD.store(0, Ordering::Release);
         kill();
         queue::set_gate(Gate::Closed);
     }
@@ -421,14 +423,24 @@ pub(crate) fn note_loss(slot: &percpu::Slot) {
     }
 }
 
-/// Refreshes the shares of every CPU, arms those that lack the key, and notices when none has it
+/// Refreshes the shares of every CPU, has those armed that lack the key, and notices when none has it
 /// any more. Called every second.
 pub(crate) fn tend_all() {
-    let held = tend(&mut CONTROL.lock());
-    match held {
-        Some(check) if arm::any_time() => arm_others(&check),
-        Some(_) => queue::start_all(),
-        None => {}
+    if tend(&mut CONTROL.lock()).is_none() {
+        return;
+    }
+    queue::start_all();
+    if arm::any_time() && percpu::lacking().next().is_some() {
+        workers::start_arming();
+    }
+}
+
+/// Arms the CPUs that lack the key, if one is held. It may be long until CPUs that come or go are done; nothing
+/// waits for this.
+pub(crate) unsafe extern "C" fn arm_work(_: *mut work_struct) {
+    let state = CONTROL.lock().state;
+    if let State::Armed(check) = state {
+        arm_others(&check);
     }
 }
 
@@ -438,6 +450,10 @@ fn tend(control: &mut Control) -> Option<CheckValue> {
     let State::Armed(check) = control.state else {
         return None;
     };
+    // Somebody is about to erase it, and waits for the mutex.
+    if LIFE.load(Ordering::SeqCst) != life::LIVE {
+        return None;
+    }
     let refreshed = arm::refresh_all(&check);
     REFRESHES.fetch_add(refreshed.into(), Ordering::Relaxed);
     if refreshed == 0 {

@@ -131,7 +131,7 @@ impl kernel::InPlaceModule for Tresor {
                 arm::choose()?;
                 percpu::Table::new()?
             },
-            _workers: workers::Workers::new(queue::work)?,
+            _workers: workers::Workers::new(queue::work, store::arm_work)?,
             _hotplug: hotplug::Hotplug::register()?,
             _show_regs: hooks::ShowRegsHook::register()?,
             _crash: hooks::CrashHook::register()?,

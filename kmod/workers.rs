@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! A work queue of our own, on which requests hop and CPUs are tended.
+//! Work queues of our own: one on which requests hop and CPUs are tended, whose work never sleeps for long, and
+//! one for work that may.
 //!
-//! It has a rescuer (`WQ_MEM_RECLAIM`): what waits here may be what frees memory.
+//! Both have a rescuer (`WQ_MEM_RECLAIM`): what waits here may be what frees memory.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -18,9 +19,17 @@ use kernel::{
     types::Opaque,
 };
 
+/// Of work for one CPU.
 static QUEUE: AtomicPtr<workqueue_struct> = AtomicPtr::new(ptr::null_mut());
+/// Of work that may sleep, wherever it runs.
+static SLEEPERS: AtomicPtr<workqueue_struct> = AtomicPtr::new(ptr::null_mut());
+/// What [`start_arming`] starts.
+static ARMING: Work = Work(Opaque::uninit());
 static WORKS: AtomicPtr<Work> = AtomicPtr::new(ptr::null_mut());
 static LEN: AtomicUsize = AtomicUsize::new(0);
+
+/// `WORK_CPU_UNBOUND`: on any CPU.
+const ANYWHERE: i32 = bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32;
 
 /// A work item. Only the work queue changes it once it was initialised, under its own locks.
 #[repr(transparent)]
@@ -31,14 +40,17 @@ unsafe impl Send for Work {}
 // SAFETY: See above.
 unsafe impl Sync for Work {}
 
-/// The work queue, with one piece of work for each possible CPU.
+type Function = unsafe extern "C" fn(*mut work_struct);
+
+/// The work queues, with one piece of work for each possible CPU.
 ///
-/// It outlives everything that hands out work.
+/// They outlive everything that hands out work.
 pub(crate) struct Workers(#[allow(dead_code, reason = "owns the memory")] KVVec<Work>);
 
 impl Workers {
-    /// Makes the queue. `work` is what [`start`] has a CPU do; it runs in process context.
-    pub(crate) fn new(work: unsafe extern "C" fn(*mut work_struct)) -> Result<Self> {
+    /// Makes the queues. `work` is what [`start`] has a CPU do, `arm` what [`start_arming`] does; they run in
+    /// process context.
+    pub(crate) fn new(work: Function, arm: Function) -> Result<Self> {
         let len = kernel::cpu::nr_cpu_ids() as usize;
         let mut works = KVVec::with_capacity(len, GFP_KERNEL)?;
         for _ in 0..len {
@@ -48,23 +60,38 @@ impl Workers {
             // SAFETY: `one` is memory for a work item that nobody uses yet; the vector does not grow any more.
             unsafe { bindings::tresor_init_work(one.0.get(), Some(work)) };
         }
-        // SAFETY: Process context; the name is NUL-terminated.
-        let queue = unsafe { bindings::tresor_alloc_workqueue(c"tresor".as_ptr().cast()) };
-        if queue.is_null() {
+        // SAFETY: Nobody else uses it yet.
+        unsafe { bindings::tresor_init_work(ARMING.0.get(), Some(arm)) };
+        // SAFETY: Process context; the names are NUL-terminated.
+        let (queue, sleepers) = unsafe {
+            (
+                bindings::tresor_alloc_workqueue(c"tresor".as_ptr().cast(), false),
+                bindings::tresor_alloc_workqueue(c"tresor_sleepers".as_ptr().cast(), true),
+            )
+        };
+        QUEUE.store(queue, Ordering::Release);
+        SLEEPERS.store(sleepers, Ordering::Release);
+        let this = Self(works);
+        if queue.is_null() || sleepers.is_null() {
             return Err(ENOMEM);
         }
         LEN.store(len, Ordering::Relaxed);
-        WORKS.store(works.as_mut_ptr(), Ordering::Release);
-        QUEUE.store(queue, Ordering::Release);
-        Ok(Self(works))
+        WORKS.store(this.0.as_ptr().cast_mut(), Ordering::Release);
+        Ok(this)
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        let queue = QUEUE.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: Made in `new()`. Waits for what is queued, and nothing is queued any more.
-        unsafe { bindings::destroy_workqueue(queue) };
+        // What still runs on the first may use the second.
+        for queue in [&QUEUE, &SLEEPERS] {
+            let gone = queue.load(Ordering::Acquire);
+            if !gone.is_null() {
+                // SAFETY: Made in `new()`. Waits for what is queued, and nothing is queued any more.
+                unsafe { bindings::destroy_workqueue(gone) };
+            }
+            queue.store(ptr::null_mut(), Ordering::Release);
+        }
         WORKS.store(ptr::null_mut(), Ordering::Release);
     }
 }
@@ -73,11 +100,34 @@ impl Drop for Workers {
 /// for as long as the [`Workers`] live.
 pub(crate) fn start(cpu: usize) {
     let (queue, works) = (QUEUE.load(Ordering::Acquire), WORKS.load(Ordering::Acquire));
-    if queue.is_null() || cpu >= LEN.load(Ordering::Relaxed) {
+    if queue.is_null() || works.is_null() || cpu >= LEN.load(Ordering::Relaxed) {
         return;
     }
     // SAFETY: `works` names as many items as there are possible CPUs, all initialised.
     unsafe { bindings::queue_work_on(cpu as i32, queue, works.add(cpu).cast()) };
+}
+
+/// Has CPUs armed that lack M, unless that is going on. Process context.
+pub(crate) fn start_arming() {
+    let sleepers = SLEEPERS.load(Ordering::Acquire);
+    if !sleepers.is_null() {
+        // SAFETY: Initialised in `Workers::new()`.
+        unsafe { bindings::queue_work_on(ANYWHERE, sleepers, ARMING.0.get()) };
+    }
+}
+
+/// Runs `f` on `work` soon, where it may sleep. `f` may free `work`.
+///
+/// # Safety
+///
+/// `work` must be memory that nobody else uses until `f` is called; the [`Workers`] must live until then.
+pub(crate) unsafe fn run_later(work: *mut work_struct, f: Function) {
+    let sleepers = SLEEPERS.load(Ordering::Acquire);
+    // SAFETY: By this function's own contract.
+    unsafe {
+        bindings::tresor_init_work(work, Some(f));
+        bindings::queue_work_on(ANYWHERE, sleepers, work);
+    }
 }
 
 /// Memory for a work item.

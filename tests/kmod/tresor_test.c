@@ -6,6 +6,7 @@
  *   mark N      write MARK + i into DRi of CPU N, i = 0..3 (the control for prints of registers)
  *   clobber N   flip every bit of DR0 of CPU N
  *   warn        WARN() once more
+ *   probe       WARN() from inside the handler of a kprobe
  *   oops        write to address 0; the kernel kills whoever asks, and this module stays
  *   crypt ALGORITHM B N
  *               encrypt and decrypt N bytes in one request of the algorithm under a blob of B bytes, in
@@ -27,6 +28,7 @@
  */
 #include <crypto/internal/skcipher.h>
 #include <linux/cpu.h>
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/scatterlist.h>
@@ -61,6 +63,30 @@ static void clobber(void *unused)
 
 	read_dr0(&value);
 	write_dr0(~value);
+}
+
+static noinline void probed(void)
+{
+	/* The compiler may not drop the call. */
+	barrier();
+}
+
+static int on_probed(struct kprobe *probe, struct pt_regs *regs)
+{
+	WARN(1, "tresor_test: asked for in a probe\n");
+	return 0;
+}
+
+static int probe(void)
+{
+	struct kprobe probe = { .addr = (void *)probed, .pre_handler = on_probed };
+	int ret = register_kprobe(&probe);
+
+	if (ret)
+		return ret;
+	probed();
+	unregister_kprobe(&probe);
+	return 0;
 }
 
 static void oops(void)
@@ -414,6 +440,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = smp_call_function_single(cpu, clobber, NULL, 1);
 	else if (strstarts(command, "warn"))
 		ret = WARN(1, "tresor_test: asked for\n") ? 0 : -EIO;
+	else if (strstarts(command, "probe"))
+		ret = probe();
 	else if (strstarts(command, "oops"))
 		oops();
 	else if (sscanf(command, "crypt %63s %u %u", name, &blob, &bytes) == 3)

@@ -108,9 +108,11 @@ pub struct Status {
     pub losses: u64,
     /// Share windows that were run again because an NMI fell into them.
     pub nmi_restarts: u64,
-    /// Requests that went from a CPU without the key to another since the module was loaded.
+    /// Requests that went from a CPU that could not do them, mostly for want of the key, to another since the
+    /// module was loaded.
     pub hopped: u64,
-    /// Requests that have waited for the key to come back since the module was loaded.
+    /// Requests that have waited for the key to come back since the module was loaded; once more for each time
+    /// that it was locked meanwhile.
     pub parked: u64,
     /// Name of the engine variant in use, padded with zeros.
     pub engine: [u8; 16],

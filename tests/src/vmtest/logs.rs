@@ -83,3 +83,59 @@ pub(super) fn warnings_and_backtraces_print_no_share(guest: &mut Guest) -> Resul
     }
     Ok(())
 }
+
+/// Has the kernel warn from inside a probe's handler, and with probes switched off, on each CPU; what it
+/// prints.
+fn warn_beside_probes(guest: &mut Guest) -> Result<String> {
+    guest.vm.check("dmesg -c >/dev/null")?;
+    guest.vm.check(
+        "mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug\n\
+         enabled=/sys/kernel/debug/kprobes/enabled\n\
+         for mask in 1 2; do taskset $mask sh -c 'echo probe >/proc/tresor_test'; done\n\
+         echo 0 >$enabled\n\
+         for mask in 1 2; do taskset $mask sh -c 'echo warn >/proc/tresor_test'; done\n\
+         echo 1 >$enabled",
+    )?;
+    let log = guest.vm.check("dmesg")?;
+    for (wanted, times) in [
+        ("tresor_test: asked for in a probe", 2),
+        ("tresor_test: asked for\n", 2),
+    ] {
+        ensure!(
+            log.matches(wanted).count() >= times,
+            "the kernel printed no {wanted:?}: {log}"
+        );
+    }
+    Ok(log)
+}
+
+pub(super) fn a_warning_inside_a_probe_or_with_probes_off_prints_no_share(
+    guest: &mut Guest,
+) -> Result<()> {
+    guest.provokes_complaints();
+    guest.vm.check(
+        "modprobe tresor_test; echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test",
+    )?;
+    let log = warn_beside_probes(guest)?;
+    let marks = log.matches(MARK).count();
+    ensure!(
+        marks >= 4,
+        "only {marks} of 4 warnings printed the marks: {log}"
+    );
+    let key = guest.insert_and_load()?;
+    let mut words = Vec::new();
+    let mut log = String::new();
+    for _ in 0..2 {
+        let look = guest.look_armed(&key)?;
+        words.extend(look.cpus.iter().flat_map(|cpu| cpu.dr));
+        log.push_str(&warn_beside_probes(guest)?);
+    }
+    ensure!(!log.contains("DR0:"), "debug registers were printed: {log}");
+    for word in words {
+        ensure!(
+            !log.contains(&format!("{word:016x}")),
+            "a share was printed: {log}"
+        );
+    }
+    Ok(())
+}

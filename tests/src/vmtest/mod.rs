@@ -142,6 +142,7 @@ pub const SCENARIOS: &[Scenario] = &[
             hotplug::io_goes_on_while_cpus_go_and_come,
             nmis::nmis_during_io_leave_no_share_in_ram_and_the_data_right,
             logs::warnings_and_backtraces_print_no_share,
+            logs::a_warning_inside_a_probe_or_with_probes_off_prints_no_share,
         ],
     },
     Scenario {
@@ -284,6 +285,7 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![
             parking::io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does,
             parking::a_request_of_many_sections_goes_on_where_it_stopped,
+            refresh::shares_are_refreshed_under_load_too,
             parking::a_forced_clear_fails_what_waits,
             parking::a_new_volume_wants_the_key_and_an_open_one_only_its_return,
             parking::a_table_may_be_suspended_and_replaced_while_requests_wait,
@@ -297,6 +299,11 @@ pub const SCENARIOS: &[Scenario] = &[
             sleep::io_in_flight_waits_over_a_suspend,
             sleep::a_suspend_while_requests_wait_is_refused_and_hangs_nobody,
         ],
+    },
+    Scenario {
+        name: "hibernation",
+        machine: sleep::machine_that_hibernates,
+        tests: tests![sleep::an_image_on_swap_of_a_volume_is_encrypted_and_brings_the_machine_back,],
     },
     Scenario {
         name: "no-aes",

@@ -8,17 +8,35 @@ use std::time::Duration;
 use anyhow::{ensure, Result};
 
 use super::guest::Guest;
-use super::secrets::Found;
+use super::parking::Busy;
+use super::secrets::{Found, Key};
 
 pub(super) fn shares_are_refreshed_so_that_old_registers_are_worthless(
     guest: &mut Guest,
 ) -> Result<()> {
     let key = guest.insert_and_load()?;
-    let before = guest.look_armed(&key)?;
+    ensure_refreshed(guest, &key)
+}
+
+pub(super) fn shares_are_refreshed_under_load_too(guest: &mut Guest) -> Result<()> {
+    let key = guest.insert_and_load()?;
+    let busy = Busy::start(guest, &[])?;
+    for _ in 0..3 {
+        ensure_refreshed(guest, &key)?;
+    }
+    let verified = busy.end_well(guest)?.verified;
+    guest.remark(&format!("{verified} sectors verified meanwhile"));
+    Ok(())
+}
+
+/// Fails unless registers that were seen at one moment, with which M can be put together from the RAM of
+/// that moment (the control), are worth nothing with the RAM of two and a half seconds later.
+fn ensure_refreshed(guest: &mut Guest, key: &Key) -> Result<()> {
+    let before = guest.look_armed(key)?;
     let refreshes = guest.status()?.refreshes;
     thread::sleep(Duration::from_millis(2500));
     // That M xor DR_c is there again for every CPU shows that both shares changed together.
-    let after = guest.look_armed(&key)?;
+    let after = guest.look_armed(key)?;
     ensure!(before.shares == after.shares, "the table of shares moved");
     let pairs = before.registers().into_iter().zip(after.registers());
     let mut old = Vec::new();

@@ -73,6 +73,16 @@ pub(crate) fn sleep(
     })
 }
 
+/// A VM with a disk that takes an image, and that boots again.
+pub(super) fn machine_that_hibernates(usual: VmConfig) -> VmConfig {
+    with_disk(
+        usual.machine("pc").reboots(),
+        "hibernation",
+        "swap",
+        640 << 20,
+    )
+}
+
 pub(super) fn suspend_erases_shares_and_registers_and_locks(guest: &mut Guest) -> Result<()> {
     for way in WAYS {
         let key = guest.insert_and_load()?;
@@ -158,4 +168,80 @@ pub(super) fn a_suspend_while_requests_wait_is_refused_and_hangs_nobody(
     })?;
     guest.verify("/dev/mapper/wait", 42)?;
     guest.close_volume("wait")
+}
+
+pub(super) fn an_image_on_swap_of_a_volume_is_encrypted_and_brings_the_machine_back(
+    guest: &mut Guest,
+) -> Result<()> {
+    const EXIT: &str = "PM: hibernation: hibernation exit";
+    const SIGNATURE: &[u8] = b"S1SUSPEND";
+    let key = guest.insert_and_load()?;
+    let blob = random::<64>()?;
+    guest.open_volume("swap", &blob, "/dev/disk/swap", &[])?;
+    guest.open_filled("kept", &random::<64>()?, 43)?;
+    guest.vm.check(
+        "mkswap /dev/mapper/swap >/dev/null && swapon /dev/mapper/swap && \
+         echo reboot >/sys/power/disk",
+    )?;
+    guest.start_disk(
+        "kept",
+        "dev=/dev/mapper/kept seed=43 mode=cycle stop=/run/stop",
+    )?;
+    let boot = guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    guest.vm.check(
+        "(sleep 0.3; echo disk >/sys/power/state; echo $? >/run/hibernated) \
+         </dev/null >/dev/null 2>&1 &",
+    )?;
+    guest.vm.wait_ready()?;
+    ensure!(
+        guest.vm.check("cat /proc/sys/kernel/random/boot_id")? != boot,
+        "the guest did not hibernate"
+    );
+    // The signature is at the end of the swap's first page, readable through the volume alone.
+    let page = |guest: &mut Guest, device: &str| -> Result<Vec<u8>> {
+        let text = guest.vm.check(&format!(
+            "dd if={device} bs=4096 count=1 2>/dev/null | od -An -v -tx1"
+        ))?;
+        Ok(hex::decode(text.split_whitespace().collect::<String>())?)
+    };
+    let signed = |page: &[u8]| page.windows(SIGNATURE.len()).any(|w| w == SIGNATURE);
+    ensure!(
+        !signed(&page(guest, "/dev/disk/swap")?),
+        "the image is on the disk in clear"
+    );
+    guest.insert()?;
+    guest.load(&key)?;
+    guest.open_volume("swap", &blob, "/dev/disk/swap", &[])?;
+    ensure!(
+        signed(&page(guest, "/dev/mapper/swap")?),
+        "there is no image on the volume"
+    );
+    let exits = guest.vm.console().text()?.matches(EXIT).count();
+    guest.vm.check(
+        "(sleep 0.3; cat /sys/class/block/$(basename $(readlink -f /dev/mapper/swap))/dev \
+         >/sys/power/resume) </dev/null >/dev/null 2>&1 &",
+    )?;
+    // What is sent before the other kernel runs is lost.
+    guest.wait(Duration::from_secs(120), "end of the resume", |guest| {
+        Ok(guest.vm.console().text()?.matches(EXIT).count() > exits)
+    })?;
+    guest.wait(
+        Duration::from_secs(20),
+        "success of the hibernation",
+        |guest| Ok(guest.vm.run("cat /run/hibernated")?.text() == "0"),
+    )?;
+    ensure!(
+        guest.vm.check("cat /proc/sys/kernel/random/boot_id")? == boot,
+        "another kernel than the hibernated one runs"
+    );
+    guest.ensure_state(STATE_LOCKED)?;
+    guest.look(&key)?.ensure_clear()?;
+    until_parked(guest)?;
+    resume(guest, &key)?;
+    guest.vm.check("touch /run/stop")?;
+    let tally = guest.end_disk("kept")?;
+    ensure!(tally.failed == 0, "{tally:?}");
+    guest.vm.check("swapoff /dev/mapper/swap")?;
+    guest.close_volume("kept")?;
+    guest.close_volume("swap")
 }
