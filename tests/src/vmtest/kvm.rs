@@ -242,7 +242,8 @@ pub(super) fn a_guest_with_breakpoints_takes_the_key_from_its_cpu_alone_until_it
         slowest = slowest.max(said.number("unarmed")?);
     }
     ensure!(
-        slowest <= 1000,
+        // A second, in a machine that is emulated on one that may be busy.
+        slowest <= 5000,
         "a CPU had no key for {slowest} ms after its guest"
     );
     let last = guest.status()?;
