@@ -303,7 +303,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "hibernation",
         machine: sleep::machine_that_hibernates,
-        tests: tests![sleep::an_image_on_swap_of_a_volume_is_encrypted_and_brings_the_machine_back,],
+        tests: tests![sleep::an_image_on_swap_of_a_volume_is_encrypted,],
     },
     Scenario {
         name: "no-aes",
