@@ -42,8 +42,8 @@ fn strike_loading(striker: &mut Striker<'_>, key: &Key) -> Result<()> {
     striker.strike_routine("aesni_arm", |dbg| {
         start(dbg.vm(), &format!("taskset 1 {PROGRAM} load"), &masked)
     })?;
-    // What loading goes on with: CPU 0 refreshes its shares, and gives M to the other.
-    for routine in ["aesni_refresh", "aesni_give_pad", "aesni_give_masked"] {
+    // What loading goes on with: CPU 0 gives M to the other. Then the keeper has it refresh its shares.
+    for routine in ["aesni_give_pad", "aesni_give_masked", "aesni_refresh"] {
         striker.strike_routine(routine, |_| Ok(()))?;
     }
     let said = said(striker)?;
