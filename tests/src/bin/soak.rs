@@ -25,10 +25,13 @@ struct Arguments {
     /// Draw the faults of the run that printed this seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Guests of KVM too. Under TCG they may crash the machine by themselves
+    #[arg(long)]
+    kvm: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { minutes, seed } = Arguments::parse();
+    let Arguments { minutes, seed, kvm } = Arguments::parse();
     let path = match seed {
         None => target_dir().join("soak/report.json"),
         Some(seed) => target_dir().join(format!("soak/report-{seed}.json")),
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
         .map_or_else(|| random().map(u64::from_le_bytes), Ok)
         .and_then(|seed| {
             println!("seed {seed}, {minutes} minutes");
-            let report = run(Options { minutes, seed })?;
+            let report = run(Options { minutes, seed, kvm })?;
             report.write(&path)?;
             Ok(report)
         });

@@ -22,7 +22,7 @@ use crate::vmtest::guest::{Guest, Status, PROGRAM};
 use crate::vmtest::parking::Busy;
 use crate::vmtest::runner::build_programs;
 use crate::vmtest::secrets::Key;
-use faults::{Fault, FAULTS};
+use faults::{kinds, Fault};
 use report::Row;
 pub use report::{Report, Verdict};
 
@@ -39,6 +39,8 @@ pub struct Options {
     pub minutes: u64,
     /// What they are drawn from.
     pub seed: u64,
+    /// Whether guests of KVM are among them.
+    pub kvm: bool,
 }
 
 /// A run.
@@ -98,13 +100,14 @@ impl Soak {
     fn faults(&mut self, options: Options, report: &mut Report) -> Result<()> {
         let start = Instant::now();
         let length = Duration::from_secs(60 * options.minutes);
+        let kinds = kinds(options.kvm);
         let mut deck: Vec<&Fault> = Vec::new();
         for _ in 0..LEAST {
-            deck.extend(FAULTS);
+            deck.extend(&kinds);
         }
         while start.elapsed() < length {
             let fault = if deck.is_empty() {
-                &FAULTS[self.below(FAULTS.len() as u64) as usize]
+                kinds[self.below(kinds.len() as u64) as usize]
             } else {
                 let at = self.below(deck.len() as u64) as usize;
                 deck.swap_remove(at)

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::faults::FAULTS;
+use super::faults::kinds;
 use super::{Options, LEAST};
 
 /// How it ended.
@@ -82,13 +82,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(Options { minutes, seed }: Options) -> Self {
+    pub(super) fn new(Options { minutes, seed, kvm }: Options) -> Self {
+        let kinds = kinds(kvm);
         Self {
             seed,
             minutes,
             verdict: Verdict::Incomplete,
-            events: FAULTS.iter().map(|fault| (fault.name, 0)).collect(),
-            rows: FAULTS
+            events: kinds.iter().map(|fault| (fault.name, 0)).collect(),
+            rows: kinds
                 .iter()
                 .map(|fault| (fault.name, Row::default()))
                 .collect(),

@@ -10,7 +10,6 @@ use tresor_uapi::STATE_ARMED;
 
 use super::guest::Guest;
 use super::kvm::{close_busy, load_kvm, open_busy};
-use super::Skip;
 
 /// Firmware that the inner QEMU needs.
 const FIRMWARE: [&str; 3] = [
@@ -67,9 +66,6 @@ pub(super) fn machine(usual: VmConfig) -> VmConfig {
 pub(super) fn a_stock_kernel_that_boots_as_a_guest_takes_the_key_from_no_cpu(
     guest: &mut Guest,
 ) -> Result<()> {
-    if !guest.all {
-        return Err(Skip("takes minutes; --all runs it".into()).into());
-    }
     load_kvm(guest)?;
     let key = guest.insert_and_load()?;
     let output = guest.vm.run_with_input(PREPARE, INIT.as_bytes())?;

@@ -269,7 +269,8 @@ impl Guest {
 fn ram() -> Vec<u8> {
     let mut ram = vec![0; RAM];
     // Present and writable; the last one is a page of 2 MiB.
-    let entries = [PAGE_TABLES[1] | 3, PAGE_TABLES[2] | 3, 0x83];
+    // With "accessed" and "dirty" set already the CPU has nothing to write there.
+    let entries = [PAGE_TABLES[1] | 0x23, PAGE_TABLES[2] | 0x23, 0xe3];
     for (table, entry) in PAGE_TABLES.into_iter().zip(entries) {
         ram[table as usize..][..8].copy_from_slice(&entry.to_le_bytes());
     }
