@@ -11,7 +11,7 @@ use tresor_uapi::{STATE_ARMED, STATE_LOCKED};
 use super::Soak;
 use crate::vmtest::hotplug::set_online;
 use crate::vmtest::secrets::{Found, Key};
-use crate::vmtest::sleep::{sleep, WAYS};
+use crate::vmtest::sleep::{ensure_clear_asleep, sleep, WAYS};
 
 /// A kind of fault.
 pub(super) struct Fault {
@@ -132,13 +132,17 @@ fn clobber(soak: &mut Soak, cpu: u64) -> Result<()> {
 }
 
 fn registers_of_one(soak: &mut Soak) -> Result<()> {
+    let losses = soak.guest.status()?.losses;
     let cpu = soak.below(4);
     clobber(soak, cpu)?;
-    pause(soak, 300);
-    soak.guest.ensure_state(STATE_ARMED).map(drop)
+    soak.guest
+        .wait(Duration::from_secs(3), "noticed loss", |guest| {
+            Ok(guest.ensure_state(STATE_ARMED)?.losses > losses)
+        })
 }
 
 fn registers_of_all(soak: &mut Soak) -> Result<()> {
+    let losses = soak.guest.status()?.losses;
     // At once, as far as a shell can.
     soak.guest
         .vm
@@ -146,7 +150,8 @@ fn registers_of_all(soak: &mut Soak) -> Result<()> {
     soak.guest
         .wait(Duration::from_secs(3), "look of the keeper", |guest| {
             let status = guest.status()?;
-            Ok(status.state == STATE_LOCKED || status.cpus_armed == status.cpus_online)
+            let over = status.state == STATE_LOCKED || status.cpus_armed == status.cpus_online;
+            Ok(over && status.losses > losses)
         })?;
     pause(soak, 500);
     Ok(())
@@ -171,14 +176,7 @@ fn wrong_key(soak: &mut Soak) -> Result<()> {
 }
 
 fn suspend(soak: &mut Soak, way: (&str, &str)) -> Result<()> {
-    sleep(&mut soak.guest, way, |guest| {
-        let cpus = guest.while_stopped(|vm| vm.debug_registers())?;
-        ensure!(
-            cpus.iter().all(|cpu| cpu.is_clear()),
-            "a CPU keeps its registers asleep"
-        );
-        Ok(())
-    })?;
+    sleep(&mut soak.guest, way, ensure_clear_asleep)?;
     soak.guest.ensure_state(STATE_LOCKED).map(drop)
 }
 
@@ -205,16 +203,34 @@ fn kvm_breakpoints(soak: &mut Soak, cpus: &str) -> Result<()> {
 }
 
 fn nmi(soak: &mut Soak) -> Result<()> {
+    let count = |soak: &mut Soak| -> Result<u64> {
+        let text = soak
+            .guest
+            .vm
+            .check("awk '/NMI:/ {print $2}' /proc/interrupts")?;
+        Ok(text.parse()?)
+    };
+    let before = count(soak)?;
     for _ in 0..50 {
         soak.guest.vm.qmp().inject_nmi()?;
     }
+    // Those that come while one is handled are one.
+    ensure!(count(soak)? >= before + 10, "the NMIs did not arrive");
     soak.guest.ensure_state(STATE_ARMED).map(drop)
 }
 
 fn registers_printed(soak: &mut Soak) -> Result<()> {
-    soak.guest
-        .vm
-        .check("echo warn >/proc/tresor_test; echo l >/proc/sysrq-trigger")?;
+    let printed = soak.guest.vm.check(
+        "dmesg -c >/dev/null; echo warn >/proc/tresor_test; echo l >/proc/sysrq-trigger; dmesg",
+    )?;
+    ensure!(
+        printed.contains("tresor_test: asked for") && printed.contains("RIP: 0010:"),
+        "the kernel printed no registers: {printed}"
+    );
+    ensure!(
+        !printed.contains("DR0:"),
+        "debug registers were printed: {printed}"
+    );
     soak.guest.ensure_state(STATE_ARMED).map(drop)
 }
 

@@ -83,6 +83,16 @@ pub(super) fn machine_that_hibernates(usual: VmConfig) -> VmConfig {
     )
 }
 
+/// Fails if a CPU of the sleeping machine keeps its registers.
+pub(crate) fn ensure_clear_asleep(guest: &mut Guest) -> Result<()> {
+    let cpus = guest.while_stopped(|vm| vm.debug_registers())?;
+    ensure!(
+        cpus.iter().all(|cpu| cpu.is_clear()),
+        "a CPU keeps its registers asleep"
+    );
+    Ok(())
+}
+
 pub(super) fn suspend_erases_shares_and_registers_and_locks(guest: &mut Guest) -> Result<()> {
     for way in WAYS {
         let key = guest.insert_and_load()?;
@@ -105,14 +115,7 @@ pub(super) fn io_in_flight_waits_over_a_suspend(guest: &mut Guest) -> Result<()>
     let busy = Busy::start(guest, &[])?;
     for way in WAYS {
         let before = guest.status()?.parked;
-        sleep(guest, way, |guest| {
-            let cpus = guest.while_stopped(|vm| vm.debug_registers())?;
-            ensure!(
-                cpus.iter().all(|cpu| cpu.is_clear()),
-                "a CPU keeps its registers asleep"
-            );
-            Ok(())
-        })?;
+        sleep(guest, way, ensure_clear_asleep)?;
         until_parked(guest)?;
         resume(guest, &key)?;
         ensure!(guest.status()?.parked > before, "nothing was parked");
