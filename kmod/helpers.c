@@ -153,16 +153,6 @@ void tresor_memalloc_noio(void)
 	memalloc_noio_save();
 }
 
-void tresor_init_work(struct work_struct *work, work_func_t f)
-{
-	INIT_WORK(work, f);
-}
-
-void tresor_init_work_on_stack(struct work_struct *work, work_func_t f)
-{
-	INIT_WORK_ONSTACK(work, f);
-}
-
 void tresor_destroy_work_on_stack(struct work_struct *work)
 {
 	destroy_work_on_stack(work);

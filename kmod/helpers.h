@@ -81,9 +81,7 @@ void tresor_memalloc_noio(void);
 void tresor_bottom_halves_off(void);
 void tresor_bottom_halves_on(void);
 
-/* INIT_WORK(), INIT_WORK_ONSTACK(), destroy_work_on_stack() */
-void tresor_init_work(struct work_struct *work, work_func_t f);
-void tresor_init_work_on_stack(struct work_struct *work, work_func_t f);
+/* destroy_work_on_stack() */
 void tresor_destroy_work_on_stack(struct work_struct *work);
 
 /* alloc_workqueue(): with a rescuer and high priority, for work of each CPU or @unbound. NULL without memory */

@@ -16,6 +16,8 @@ use core::{
 use kernel::{
     bindings::{work_struct, workqueue_struct},
     prelude::*,
+    static_lock_class,
+    sync::LockClassKey,
     types::Opaque,
 };
 
@@ -58,10 +60,10 @@ impl Workers {
         }
         for one in &works {
             // SAFETY: `one` is memory for a work item that nobody uses yet; the vector does not grow any more.
-            unsafe { bindings::tresor_init_work(one.0.get(), Some(work)) };
+            unsafe { init(one.0.get(), work, false, static_lock_class!()) };
         }
         // SAFETY: Nobody else uses it yet.
-        unsafe { bindings::tresor_init_work(ARMING.0.get(), Some(arm)) };
+        unsafe { init(ARMING.0.get(), arm, false, static_lock_class!()) };
         // SAFETY: Process context; the names are NUL-terminated.
         let (queue, sleepers) = unsafe {
             (
@@ -125,9 +127,27 @@ pub(crate) unsafe fn run_later(work: *mut work_struct, f: Function) {
     let sleepers = SLEEPERS.load(Ordering::Acquire);
     // SAFETY: By this function's own contract.
     unsafe {
-        bindings::tresor_init_work(work, Some(f));
+        init(work, f, false, static_lock_class!());
         bindings::queue_work_on(ANYWHERE, sleepers, work);
     }
+}
+
+/// Makes `work` a work item that runs `f`. Each kind of work has a lock class of its own: `f` of one may take
+/// what another's is waited for under.
+///
+/// # Safety
+///
+/// `work` must be memory for a work item that nobody else uses, on this function's caller's stack if
+/// `on_stack`.
+unsafe fn init(
+    work: *mut work_struct,
+    f: Function,
+    on_stack: bool,
+    class: Pin<&'static LockClassKey>,
+) {
+    let name = c"tresor_work".as_ptr().cast();
+    // SAFETY: By this function's own contract; the name and the class are static.
+    unsafe { bindings::init_work_with_key(work, Some(f), on_stack, name, class.as_ptr()) };
 }
 
 /// Memory for a work item.
@@ -164,7 +184,7 @@ pub(crate) fn run_on(cpu: usize, f: &mut (dyn FnMut() + Send)) {
     // SAFETY: `this` stays where it is until the work is done: it is waited for here. All access goes through
     // the one pointer.
     unsafe {
-        bindings::tresor_init_work_on_stack(work, Some(call));
+        init(work, call, true, static_lock_class!());
         bindings::queue_work_on(cpu as i32, queue, work);
         bindings::flush_work(work);
         bindings::tresor_destroy_work_on_stack(work);

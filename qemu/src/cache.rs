@@ -35,6 +35,9 @@ pub struct Cache {
     /// For each variant of the engine a `tresor.ko` in which it leaks half of M on purpose, as far
     /// as they were built.
     pub spill_modules: BTreeMap<String, PathBuf>,
+    /// How many times as long as on the stock kernel everything may take: more than 1 for a kernel that
+    /// looks for bugs.
+    pub slowness: u32,
 }
 
 impl Cache {
@@ -102,6 +105,15 @@ impl Cache {
                     Some((variant.to_lowercase(), built(key)?))
                 })
                 .collect(),
+            slowness: match values.get("SLOWNESS") {
+                None => 1,
+                Some(text) => text.parse().ok().filter(|&n| n > 0).with_context(|| {
+                    let file = file.display();
+                    format!(
+                        "{file} has SLOWNESS={text}, which is no number above 0: build it again"
+                    )
+                })?,
+            },
         };
         for path in [&cache.tree, &cache.vmlinuz, &cache.modules] {
             ensure!(

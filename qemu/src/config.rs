@@ -17,7 +17,7 @@ use crate::plugin::Plugin;
 use crate::shell::Shell;
 use crate::spawn::spawn;
 use crate::store_watch::StoreWatch;
-use crate::vm::{Process, Vm};
+use crate::vm::{Process, Vm, WATCHED};
 use crate::{symbols, target_dir, Accel, Cache, Initramfs, Qmp};
 
 /// A virtio disk of the guest, backed by a raw image.
@@ -241,7 +241,8 @@ impl VmConfig {
 
         let folder = self.folder();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let console = Console::new(folder.join("console.log"));
+        let patience = cache.slowness * if self.watch_stores { WATCHED } else { 1 };
+        let console = Console::new(folder.join("console.log"), patience);
         let complaints = folder.join("qemu.log");
         File::create(console.path()).context("cannot make the file of the kernel's log")?;
 
@@ -370,6 +371,7 @@ impl VmConfig {
             ram,
             accel,
             stopped: false,
+            patience,
             watch,
             marks,
         })

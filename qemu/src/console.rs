@@ -14,11 +14,13 @@ use anyhow::{bail, Result};
 #[derive(Clone, Debug)]
 pub struct Console {
     path: PathBuf,
+    /// How many times as long as usual everything may take.
+    patience: u32,
 }
 
 impl Console {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(crate) fn new(path: PathBuf, patience: u32) -> Self {
+        Self { path, patience }
     }
 
     /// The file.
@@ -42,8 +44,9 @@ impl Console {
     /// Waits until the kernel has printed `text`, now or earlier.
     ///
     /// # Errors
-    /// After `limit`, showing the tail of the log.
+    /// After `limit` (longer for a slow guest), showing the tail of the log.
     pub fn wait_for(&self, text: &str, limit: Duration) -> Result<()> {
+        let limit = limit * self.patience;
         let start = Instant::now();
         while !self.text()?.contains(text) {
             if start.elapsed() > limit {

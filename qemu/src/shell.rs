@@ -258,7 +258,7 @@ mod tests {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let console = Console::new("/nonexistent".into());
+        let console = Console::new("/nonexistent".into(), 1);
         let mut shell = Shell::new(ours, console);
         shell.wait_ready(Duration::from_secs(10)).unwrap();
         (shell, child)

@@ -28,7 +28,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(240);
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// How much longer everything may take while every store is checked, on a loaded host.
-const WATCHED: u32 = 5;
+pub(crate) const WATCHED: u32 = 5;
 
 /// A process that ends with its owner.
 pub(crate) struct Process(pub(crate) Child);
@@ -52,6 +52,8 @@ pub struct Vm {
     pub(crate) ram: Ram,
     pub(crate) accel: Accel,
     pub(crate) stopped: bool,
+    /// How many times as long as usual everything may take.
+    pub(crate) patience: u32,
     pub(crate) watch: Option<StoreWatch>,
     pub(crate) marks: Option<Marks>,
 }
@@ -99,11 +101,10 @@ impl Vm {
         self.shell.run(command, Input::None, limit)
     }
 
-    fn limit(&self, usual: Duration) -> Duration {
-        match self.watch {
-            Some(_) => usual * WATCHED,
-            None => usual,
-        }
+    /// How long this VM may take for what usually takes no longer than `usual`: a kernel that looks for
+    /// bugs is slow, and so is a CPU whose stores are watched.
+    pub fn limit(&self, usual: Duration) -> Duration {
+        usual * self.patience
     }
 
     /// Runs a command that must succeed, and returns its output as text.
@@ -199,7 +200,7 @@ impl Vm {
             "nobody watches the stores of this VM: start it with VmConfig::watch_stores",
         )?;
         if !self.stopped && self.child.0.try_wait()?.is_none() {
-            read_symbols(&mut self.shell, watch)?;
+            read_symbols(&mut self.shell, watch, BOOT_LIMIT * self.patience)?;
         }
         Ok(watch)
     }
@@ -291,6 +292,7 @@ impl Vm {
     /// # Errors
     /// If it still runs after `limit`, with the end of the kernel's log.
     pub fn wait_exit(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let limit = self.limit(limit);
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.0.try_wait().context("cannot wait for QEMU")? {
@@ -331,9 +333,9 @@ impl DeadRam {
     }
 }
 
-fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch) -> Result<()> {
+fn read_symbols(shell: &mut Shell, watch: &mut StoreWatch, limit: Duration) -> Result<()> {
     let mut ask = |command: &str| {
-        let output = shell.run(command, Input::None, BOOT_LIMIT * WATCHED)?;
+        let output = shell.run(command, Input::None, limit)?;
         succeeded(command, &output)?;
         Ok::<_, anyhow::Error>(output.text())
     };

@@ -4,6 +4,7 @@
  * through /proc/tresor_test:
  *
  *   mark N      write MARK + i into DRi of CPU N, i = 0..3 (the control for prints of registers)
+ *   stall N     do nothing for N seconds without letting anyone else run
  *   clobber N   flip every bit of DR0 of CPU N
  *   warn        WARN() once more
  *   probe       WARN() from inside the handler of a kprobe
@@ -19,6 +20,8 @@
  *               try blobs of every length up to 80 bytes; the errno of each, a byte, can be read here
  *   lengths ALGORITHM B
  *               the same for requests of every length, both ways; EBADMSG if a refused one writes
+ *   bug KIND    what a debug kernel notices: "overrun" reads a byte past slab memory, "atomic" may sleep
+ *               where it must not, "deadlock" takes two locks in both orders, "race" counts on all CPUs
  *   occupy DRIVER
  *               register an algorithm that does nothing under this driver name, until this module goes
  *   slab        leave the 32 bytes at offset 8 in freed slab memory, as a careless driver would
@@ -29,11 +32,13 @@
 #include <crypto/internal/skcipher.h>
 #include <linux/cpu.h>
 #include <linux/kprobes.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/proc_fs.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
+#include <linux/spinlock.h>
 #include <linux/uaccess.h>
 
 /* Public, and unlike anything that the kernel prints by itself. */
@@ -63,6 +68,16 @@ static void clobber(void *unused)
 
 	read_dr0(&value);
 	write_dr0(~value);
+}
+
+static void stall(unsigned int seconds)
+{
+	u64 end = ktime_get_ns() + seconds * NSEC_PER_SEC;
+
+	preempt_disable();
+	while (ktime_get_ns() < end)
+		cpu_relax();
+	preempt_enable();
 }
 
 static noinline void probed(void)
@@ -411,6 +426,53 @@ static int plant(const char __user *from)
 	return -EINVAL;
 }
 
+static void count(void *unused)
+{
+	static unsigned long counter;
+	unsigned int i;
+
+	for (i = 0; i < 200000; i++) {
+		counter++;
+		/* Each time in memory */
+		barrier();
+	}
+}
+
+/* Nothing comes of any of these: each is what a debug kernel complains of before harm is done. */
+static int bug(const char *kind)
+{
+	static DEFINE_SPINLOCK(a);
+	static DEFINE_SPINLOCK(b);
+	volatile char *object;
+
+	if (!strcmp(kind, "overrun")) {
+		object = kmalloc(40, GFP_KERNEL);
+		if (!object)
+			return -ENOMEM;
+		OPTIMIZER_HIDE_VAR(object);
+		(void)object[40];
+		kfree((const void *)object);
+	} else if (!strcmp(kind, "atomic")) {
+		preempt_disable();
+		might_sleep();
+		preempt_enable();
+	} else if (!strcmp(kind, "deadlock")) {
+		spin_lock(&a);
+		spin_lock(&b);
+		spin_unlock(&b);
+		spin_unlock(&a);
+		spin_lock(&b);
+		spin_lock(&a);
+		spin_unlock(&a);
+		spin_unlock(&b);
+	} else if (!strcmp(kind, "race")) {
+		on_each_cpu(count, NULL, 1);
+	} else {
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static ssize_t tresor_test_read(struct file *file, char __user *to, size_t len, loff_t *offset)
 {
 	return simple_read_from_buffer(to, len, offset, result, result_len);
@@ -440,6 +502,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = smp_call_function_single(cpu, clobber, NULL, 1);
 	else if (strstarts(command, "warn"))
 		ret = WARN(1, "tresor_test: asked for\n") ? 0 : -EIO;
+	else if (sscanf(command, "stall %u", &seconds) == 1)
+		stall(seconds);
 	else if (strstarts(command, "probe"))
 		ret = probe();
 	else if (strstarts(command, "oops"))
@@ -452,6 +516,8 @@ static ssize_t tresor_test_write(struct file *file, const char __user *from, siz
 		ret = try_blobs(name);
 	else if (sscanf(command, "lengths %63s %u", name, &blob) == 2)
 		ret = try_lengths(name, blob);
+	else if (sscanf(command, "bug %63s", name) == 1)
+		ret = bug(name);
 	else if (sscanf(command, "occupy %63s", name) == 1)
 		ret = occupy(name);
 	else

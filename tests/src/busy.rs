@@ -75,7 +75,7 @@ impl Busy {
                 return Ok(());
             }
             ensure!(
-                start.elapsed() < Duration::from_secs(60),
+                start.elapsed() < vm.limit(Duration::from_secs(60)),
                 "a volume is not busy: rounds of writing and reading were {before:?} and are {now:?}"
             );
             thread::sleep(Duration::from_millis(50));

@@ -13,6 +13,7 @@ mod kvm;
 mod memory;
 mod plant;
 mod race;
+mod starve;
 mod stores;
 mod trace;
 
@@ -63,6 +64,11 @@ usage: tresor-guest COMMAND [NAME=VALUE]..
         them; prints what was read that the guest had not written, and what the module said meanwhile
   stores [hold=PATH]
         copies secrets from standard input with stores of all kinds
+  starve [rounds=N] [dev=PATH seed=N]
+        every call, or direct I/O on the pattern, again and again with another allocation of the kernel
+        failing, and the masked key on standard input; prints how often each ended how
+  starve-module module=PATH [step=N]
+        the same for loading the module, which must not be loaded
 
 PATH of hold= is made once there is something to hold, and waited for until somebody removes it.
 ";
@@ -171,6 +177,8 @@ fn run() -> Result<()> {
         "race" => race::run(&args),
         "kvm" => kvm::run(&args),
         "stores" => stores::run(&args),
+        "starve" => starve::run(&args),
+        "starve-module" => starve::module(&args),
         _ => bail!("no such command\n{USAGE}"),
     }
 }

@@ -134,7 +134,7 @@ fn ended(bench: &mut Bench, file: &str, end: &str) -> Result<String> {
             return Ok(said);
         }
         ensure!(
-            start.elapsed() < Duration::from_secs(60),
+            start.elapsed() < bench.guest.vm.limit(Duration::from_secs(60)),
             "no {end:?} in {file}, only {said:?}"
         );
         thread::sleep(Duration::from_millis(100));

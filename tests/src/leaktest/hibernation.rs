@@ -94,7 +94,7 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
     let start = Instant::now();
     while self::exits(bench)? == exits {
         ensure!(
-            start.elapsed() < Duration::from_secs(120),
+            start.elapsed() < bench.guest.vm.limit(Duration::from_secs(120)),
             "the image is not restored; the kernel's log ends:\n{}",
             bench.guest.vm.console().tail(30)
         );

@@ -3,6 +3,8 @@
 //! The oracles that search RAM, and the same search in a file.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use tresor_qemu::{DebugRegisters, Vm};
@@ -25,6 +27,9 @@ pub enum Holders {
 /// How often a look is repeated that came between the two halves of a refresh: a CPU's registers and
 /// its line in RAM do not fit each other then, for some nanoseconds of every second.
 const LOOKS: usize = 3;
+
+/// How long the machine runs in between.
+const REST: Duration = Duration::from_millis(50);
 
 impl Bench {
     /// Stops the machine and asks the RAM oracles of the scenario.
@@ -59,6 +64,8 @@ impl Bench {
                 break cpus;
             }
             self.torn += 1;
+            // Stopped at once again, the CPU would stand between the two halves still.
+            thread::sleep(REST);
         };
         self.judge(holders, &cpus, &looks, schedules)?;
         Ok(cpus)

@@ -89,7 +89,7 @@ fn wait_for_end(guest: &mut Guest) -> Result<()> {
             return Ok(());
         }
         ensure!(
-            start.elapsed() < Duration::from_secs(20),
+            start.elapsed() < guest.vm.limit(Duration::from_secs(20)),
             "the guest does not end: {state}"
         );
         thread::sleep(Duration::from_millis(50));

@@ -155,7 +155,7 @@ impl Guest {
         )
     }
 
-    /// Polls until `done` says so.
+    /// Polls until `done` says so; see [`Vm::limit`].
     ///
     /// # Errors
     /// Those of `done`, and when `limit` is over.
@@ -165,12 +165,18 @@ impl Guest {
         what: &str,
         mut done: impl FnMut(&mut Self) -> Result<bool>,
     ) -> Result<()> {
+        let limit = self.vm.limit(limit);
         let start = Instant::now();
         while !done(self)? {
             ensure!(start.elapsed() < limit, "no {what} within {limit:?}");
             thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// How many seconds a loop needs here to get as far as in `usual` seconds on a stock kernel.
+    pub fn seconds(&self, usual: u64) -> u64 {
+        self.vm.limit(Duration::from_secs(usual)).as_secs()
     }
 
     /// Runs a command that must end with this status and print exactly this.
@@ -379,6 +385,8 @@ impl Guest {
             if look.armed() {
                 return Ok(look);
             }
+            // Stopped at once again, the CPU would stand there still.
+            thread::sleep(Duration::from_millis(50));
         }
         let look = self.look(key)?;
         ensure!(

@@ -137,3 +137,41 @@ pub(super) fn a_warning_inside_a_probe_or_with_probes_off_prints_no_share(
     }
     ensure_no_share(&log, &words)
 }
+
+/// Has each CPU stall until the kernel's watchdog says so; what it prints.
+fn stall(guest: &mut Guest) -> Result<String> {
+    guest.vm.check("dmesg -c >/dev/null")?;
+    guest.vm.check(
+        "echo 1 >/proc/sys/kernel/watchdog_thresh\n\
+         for mask in 1 2; do taskset $mask sh -c 'echo stall 6 >/proc/tresor_test'; done\n\
+         echo 10 >/proc/sys/kernel/watchdog_thresh",
+    )?;
+    let log = guest.vm.check("dmesg")?;
+    for cpu in 0..2 {
+        let wanted = format!("BUG: soft lockup - CPU#{cpu} stuck");
+        ensure!(log.contains(&wanted), "no {wanted:?}: {log}");
+    }
+    Ok(log)
+}
+
+pub(super) fn a_soft_lockup_prints_no_share(guest: &mut Guest) -> Result<()> {
+    guest.provokes_complaints();
+    guest.vm.check(
+        "modprobe tresor_test; echo mark 0 >/proc/tresor_test; echo mark 1 >/proc/tresor_test",
+    )?;
+    let log = stall(guest)?;
+    let marks = log.matches(MARK).count();
+    ensure!(
+        marks >= 2,
+        "only {marks} of 2 lockups printed the marks: {log}"
+    );
+    let key = guest.insert_and_load()?;
+    let mut words = Vec::new();
+    let before = guest.look_armed(&key)?;
+    let log = stall(guest)?;
+    // A CPU that stalls refreshes nothing: the share was that of before, or of after.
+    for look in [before, guest.look_armed(&key)?] {
+        words.extend(look.cpus.iter().flat_map(|cpu| cpu.dr));
+    }
+    ensure_no_share(&log, &words)
+}

@@ -36,6 +36,7 @@ mod refresh;
 mod refusals;
 mod share_windows;
 pub(crate) mod sleep;
+mod starving;
 mod stores;
 mod strikes;
 mod users;
@@ -143,6 +144,7 @@ pub const SCENARIOS: &[Scenario] = &[
             nmis::nmis_during_io_leave_no_share_in_ram_and_the_data_right,
             logs::warnings_and_backtraces_print_no_share,
             logs::a_warning_inside_a_probe_or_with_probes_off_prints_no_share,
+            logs::a_soft_lockup_prints_no_share,
         ],
     },
     Scenario {
@@ -272,6 +274,11 @@ pub const SCENARIOS: &[Scenario] = &[
         tests: tests![hotplug::a_cpu_that_was_never_online_is_armed_when_it_comes],
     },
     Scenario {
+        name: "plugged-cpus",
+        machine: hotplug::machine_with_free_sockets,
+        tests: tests![hotplug::a_cpu_that_is_plugged_in_is_armed_and_may_be_pulled_out],
+    },
+    Scenario {
         name: "four-cpus",
         machine: |usual| usual.smp("4"),
         tests: tests![
@@ -303,7 +310,21 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "hibernation",
         machine: sleep::machine_that_hibernates,
-        tests: tests![sleep::an_image_on_swap_of_a_volume_is_encrypted,],
+        tests: tests![
+            sleep::hibernation_is_refused_if_the_boot_cpu_lacks_the_key,
+            sleep::an_image_on_swap_of_a_volume_is_encrypted,
+        ],
+    },
+    Scenario {
+        name: "starving",
+        machine: |usual| usual,
+        tests: tests![
+            starving::calls_whose_allocations_fail_say_so_and_change_nothing,
+            starving::requests_whose_allocations_fail_say_so_and_the_data_stays_right,
+            starving::volumes_open_or_do_not_whichever_allocations_fail,
+            starving::loading_the_module_fails_cleanly_whichever_allocation_fails,
+            starving::a_debug_kernel_complains_of_what_it_looks_for,
+        ],
     },
     Scenario {
         name: "no-aes",

@@ -198,6 +198,7 @@ pub(super) fn a_request_of_many_sections_goes_on_where_it_stopped(guest: &mut Gu
     guest.vm.check("modprobe tresor_test")?;
     let key = guest.insert_and_load()?;
     let before = guest.status()?;
+    let seconds = guest.seconds(4);
     for (algorithm, blob) in ALGORITHMS {
         // Six sections, cut in odd ways, in contexts that may sleep and that may not.
         let len = if algorithm.starts_with("ecb") || algorithm.contains("cbc") {
@@ -206,7 +207,7 @@ pub(super) fn a_request_of_many_sections_goes_on_where_it_stopped(guest: &mut Gu
             20_477
         };
         guest.vm.check(&format!(
-            "(echo 'endure {algorithm} {blob} {len} 4' >/proc/tresor_test; echo $? >/run/endured) \
+            "(echo 'endure {algorithm} {blob} {len} {seconds}' >/proc/tresor_test; echo $? >/run/endured) \
              2>/run/endure.error &"
         ))?;
         for round in 0..20 {

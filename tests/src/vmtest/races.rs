@@ -95,7 +95,7 @@ pub(super) fn calls_losses_and_unloading_may_race(guest: &mut Guest) -> Result<(
     guest.vm.check("modprobe tresor_test")?;
     guest.insert()?;
     let key = Key::random()?;
-    let seconds = if guest.all { 50 } else { 8 };
+    let seconds = guest.seconds(if guest.all { 50 } else { 8 });
     let meanwhile = format!(
         "end=$(($(date +%s) + {seconds}))\n\
          while [ $(date +%s) -lt $end ]; do modprobe tresor; usleep 50000; done"
@@ -125,7 +125,7 @@ pub(super) fn calls_losses_hotplug_and_io_may_race(guest: &mut Guest) -> Result<
     guest.ram_disk()?;
     guest.open_volume("race", &random::<64>()?, "/dev/ram0", &[])?;
     guest.fill("/dev/mapper/race", 71)?;
-    let seconds = if guest.all { 50 } else { 8 };
+    let seconds = guest.seconds(if guest.all { 50 } else { 8 });
     let plug = "/sys/devices/system/cpu/cpu3/online";
     let meanwhile = format!(
         "{PROGRAM} disk dev=/dev/mapper/race bytes={BYTES} seed=71 mode=read seconds={seconds} \

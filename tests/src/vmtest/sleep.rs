@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use tresor_qemu::VmConfig;
-use tresor_uapi::STATE_LOCKED;
+use tresor_uapi::{STATE_ARMED, STATE_LOCKED};
 
 use super::disks::with_disk;
 use super::endings::ensure_erased;
@@ -49,7 +49,7 @@ pub(crate) fn sleep(
         let start = Instant::now();
         while !guest.vm.qmp().monitor("info status")?.contains("suspended") {
             ensure!(
-                start.elapsed() < Duration::from_secs(30),
+                start.elapsed() < guest.vm.limit(Duration::from_secs(30)),
                 "the guest does not sleep"
             );
             thread::sleep(Duration::from_millis(50));
@@ -76,7 +76,7 @@ pub(crate) fn sleep(
 /// A VM with a disk that takes an image, and that boots again.
 pub(super) fn machine_that_hibernates(usual: VmConfig) -> VmConfig {
     with_disk(
-        usual.machine("pc").reboots(),
+        usual.machine("pc").reboots().modules(["loop"]),
         "hibernation",
         "swap",
         640 << 20,
@@ -173,15 +173,74 @@ pub(super) fn a_suspend_while_requests_wait_is_refused_and_hangs_nobody(
     guest.close_volume("wait")
 }
 
+pub(super) fn hibernation_is_refused_if_the_boot_cpu_lacks_the_key(
+    guest: &mut Guest,
+) -> Result<()> {
+    guest.vm.check(
+        "modprobe tresor_test && modprobe tresor rearm=never && mkswap /dev/disk/swap >/dev/null && \
+         swapon /dev/disk/swap",
+    )?;
+    let key = guest.load_new()?;
+    guest.open_filled("wait", &random::<64>()?, 43)?;
+    guest.vm.check("echo clobber 0 >/proc/tresor_test")?;
+    let boot = guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
+    let said = guest.vm.run("echo disk | dd of=/sys/power/state")?;
+    ensure!(
+        !said.success() && said.text().contains("resource busy"),
+        "a hibernation said {}: {:?}",
+        said.status,
+        said.text()
+    );
+    guest.wait_for_log("tresor: hibernation refused: the boot CPU does not hold the key")?;
+    ensure!(
+        guest.vm.check("cat /proc/sys/kernel/random/boot_id")? == boot,
+        "the guest hibernated all the same"
+    );
+    // Nothing was lost: the other CPU serves until the key is loaded again.
+    guest.ensure_state(STATE_ARMED)?;
+    guest.verify("/dev/mapper/wait", 43)?;
+    guest.load(&key)?;
+    guest.look_armed(&key)?;
+    guest.vm.check("swapoff /dev/disk/swap")?;
+    guest.close_volume("wait")
+}
+
+/// Whether tresorctl advises against hibernation.
+fn ensure_refused(guest: &mut Guest) -> Result<()> {
+    let said = guest.vm.run("tresorctl may-hibernate")?;
+    ensure!(
+        said.status == 1 && said.text().contains("lies on the tresor volume swap"),
+        "it ended with {} and said {:?}",
+        said.status,
+        said.text()
+    );
+    Ok(())
+}
+
 pub(super) fn an_image_on_swap_of_a_volume_is_encrypted(guest: &mut Guest) -> Result<()> {
     const SIGNATURE: &[u8] = b"S1SUSPEND";
     let key = guest.insert_and_load()?;
     let blob = random::<64>()?;
     guest.open_volume("swap", &blob, "/dev/disk/swap", &[])?;
+    guest.expect(
+        "tresorctl may-hibernate",
+        0,
+        "no swap in use lies on a tresor volume",
+    )?;
+    // The volume is noticed below a loop device, too.
+    guest.vm.check(
+        "modprobe loop && losetup /dev/loop0 /dev/mapper/swap && mkswap /dev/loop0 >/dev/null && \
+         swapon /dev/loop0",
+    )?;
+    ensure_refused(guest)?;
+    guest
+        .vm
+        .check("swapoff /dev/loop0 && losetup -d /dev/loop0")?;
     guest.vm.check(
         "mkswap /dev/mapper/swap >/dev/null && swapon /dev/mapper/swap && \
          echo reboot >/sys/power/disk",
     )?;
+    ensure_refused(guest)?;
     let boot = guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
     guest.vm.check(
         "(sleep 0.3; echo disk >/sys/power/state; echo $? >/run/hibernated) \

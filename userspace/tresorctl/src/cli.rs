@@ -56,6 +56,11 @@ pub enum Command {
         #[arg(long)]
         armed: bool,
     },
+    /// Tell whether swap lies on a tresor volume, by exit code 1
+    ///
+    /// What is swapped there would wait for the key after a hibernation, which locks it. systemd can refuse
+    /// to hibernate then: see the user guide.
+    MayHibernate,
     /// Ask for the passphrase whenever the key is locked: after a suspend, for instance
     Agent(Agent),
     /// Write the 32 bytes that open a LUKS volume's keyslot, for `cryptsetup --key-file=-`

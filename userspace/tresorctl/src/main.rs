@@ -13,6 +13,7 @@ mod loader;
 mod pipe;
 mod process;
 mod secret;
+mod swaps;
 mod terminal;
 mod uevent;
 mod volumes;
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> Result<Exit, Error> {
         Command::Lock => commands::lock::lock(device),
         Command::Clear { force } => commands::lock::clear(device, force),
         Command::Status { json, armed } => commands::status::run(device, json, armed),
+        Command::MayHibernate => commands::may_hibernate::run(),
         Command::Agent(agent) => commands::agent::run(device, &agent),
         Command::SlotKey { uuid, output } => {
             commands::slot_key::run(device, &uuid, output.as_deref())

@@ -7,6 +7,7 @@ mod cpus;
 pub mod generate;
 pub mod load;
 pub mod lock;
+pub mod may_hibernate;
 pub mod scan;
 pub mod slot_key;
 pub mod status;
