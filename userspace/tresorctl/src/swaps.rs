@@ -93,8 +93,14 @@ fn below(sysfs: &Path, device: &Path, names: &mut BTreeSet<String>) -> io::Resul
     if let Some(name) = read(&device.join("dm/name"))? {
         names.insert(String::from_utf8_lossy(&name).into_owned());
     }
-    if let Some(file) = read(&device.join("loop/backing_file"))? {
-        below_path(sysfs, Path::new(&OsString::from_vec(file)), names)?;
+    // Of a loop device, and of zram that writes back.
+    for file in ["loop/backing_file", "backing_dev"] {
+        match read(&device.join(file))? {
+            Some(path) if path != b"none" => {
+                below_path(sysfs, Path::new(&OsString::from_vec(path)), names)?;
+            }
+            _ => {}
+        }
     }
     match fs::read_dir(device.join("slaves")) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -144,6 +150,7 @@ mod tests {
         fs::write(&backing, "").unwrap();
         make("block/dm-1/dm/name", "lvm\n");
         make("block/dm-2/dm/name", "home\n");
+        make("block/dm-2/backing_dev", "none\n");
         make(
             "block/loop0/loop/backing_file",
             &format!("{}\n", backing.display()),
