@@ -27,7 +27,7 @@ pub(super) fn kinds(kvm: bool) -> Vec<&'static Fault> {
     FAULTS.iter().chain(KVM.iter().filter(|_| kvm)).collect()
 }
 
-/// Guests of KVM in an emulated machine, whose nested page tables go wrong now and then.
+/// Guests of KVM, which in an emulated machine hang now and then, and have crashed its kernel.
 const KVM: &[Fault] = &[
     Fault {
         name: "kvm-guests",

@@ -35,11 +35,11 @@ fn seed(volume: &str) -> u64 {
     500 + volume.len() as u64
 }
 
-/// Loads KVM. Under TCG, whose nested page tables go wrong now and then when guests come and go on several CPUs
-/// (a guest sees other memory than its own, or writes to it), only if all tests are asked for.
+/// Loads KVM. Under TCG, where guests that come and go on several CPUs hang now and then, and have crashed the
+/// kernel below them, only if all tests are asked for.
 pub(super) fn load_kvm(guest: &mut Guest) -> Result<()> {
     if !guest.all {
-        return Err(Skip("emulated nested paging is not reliable; --all runs it".into()).into());
+        return Err(Skip("emulated guests of KVM are not reliable; --all runs it".into()).into());
     }
     let loaded = guest.vm.run("modprobe kvm-amd && ls /dev/kvm")?;
     if !loaded.success() {
