@@ -22,6 +22,7 @@ use crate::vmtest::guest::{Guest, Status, PROGRAM};
 use crate::vmtest::parking::Busy;
 use crate::vmtest::runner::build_programs;
 use crate::vmtest::secrets::Key;
+use crate::vmtest::sleep::that_sleeps;
 use faults::{kinds, Fault};
 use report::Row;
 pub use report::{Report, Verdict};
@@ -66,10 +67,8 @@ pub fn run(options: Options) -> Result<Report> {
         .file(PROGRAM, 0o755, &program)
         .file("/usr/bin/tresorctl", 0o755, &tresorctl)
         .modules(["kvm-amd"])
-        // One that can sleep more than once.
-        .machine("pc")
         .smp(&CPUS.to_string());
-    let config = with_disk(config, &name, "slow", 32 << 20);
+    let config = with_disk(that_sleeps(config), &name, "slow", 32 << 20);
     let mut guest = Guest::new(config.boot(&cache)?, false)?;
     // Whoever asks for more memory than there is gets it, until it is gone.
     guest
