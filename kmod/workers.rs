@@ -137,7 +137,7 @@ pub(crate) unsafe fn run_later(work: *mut work_struct, f: Function) {
 ///
 /// # Safety
 ///
-/// `work` must be memory for a work item that nobody else uses, on this function's caller's stack if
+/// `work` must be memory for a work item that nobody else uses, on the caller's stack if, and only if,
 /// `on_stack`.
 unsafe fn init(
     work: *mut work_struct,

@@ -34,8 +34,8 @@ pub fn complaints(log: &str) -> Vec<String> {
     let lines: Vec<&str> = log.lines().collect();
     let telling = |&(i, line): &(usize, &&str)| {
         if line.contains(RACE) {
-            let report = lines[i..].iter().take_while(|line| !line.ends_with("===="));
-            return report.into_iter().any(|line| line.contains(OURS));
+            let mut report = lines[i..].iter().take_while(|line| !line.ends_with("===="));
+            return report.any(|line| line.contains(OURS));
         }
         SIGNS.iter().any(|sign| line.contains(sign))
     };

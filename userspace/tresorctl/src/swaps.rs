@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 //! Which swap lies on which volumes, whatever is between them: partitions, other mappings, loop
-//! devices, file systems.
+//! devices, zram that writes back, file systems.
 //!
 //! `/proc/swaps` is described in proc(5), the rest in the kernel's `Documentation/ABI/stable/sysfs-block`.
 
@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, str};
 
 use nix::sys::stat::{major, minor};
+
+use crate::error::reason;
 
 /// A swap area that is in use, and the device-mapper volumes below it.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,8 +37,9 @@ pub fn in_use() -> io::Result<Vec<Swap>> {
         .into_iter()
         .map(|path| {
             let mut volumes = BTreeSet::new();
-            below_path(Path::new("/sys"), &path, &mut volumes)
-                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+            below_path(Path::new("/sys"), &path, &mut volumes).map_err(|e| {
+                io::Error::new(e.kind(), format!("{}: {}", path.display(), reason(&e)))
+            })?;
             Ok(Swap { path, volumes })
         })
         .collect()
