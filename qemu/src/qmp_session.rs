@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use qapi::{qmp, Command, Stream};
 
+use crate::registers::places;
 use crate::DebugRegisters;
 
 /// How long QEMU may take to answer. The answer does not depend on the guest.
@@ -75,6 +76,14 @@ impl Qmp {
     /// See [`Qmp::execute`], and if the answer is not understood.
     pub fn debug_registers(&mut self) -> Result<Vec<DebugRegisters>> {
         DebugRegisters::parse_all(&self.monitor("info registers -a")?)
+    }
+
+    /// Where each CPU is, in words.
+    ///
+    /// # Errors
+    /// See [`Qmp::debug_registers`].
+    pub(crate) fn places(&mut self) -> Result<String> {
+        places(&self.monitor("info registers -a")?)
     }
 
     /// Sends a non-maskable interrupt; it reaches CPU 0 only.

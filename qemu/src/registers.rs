@@ -40,16 +40,7 @@ impl DebugRegisters {
     /// If a CPU in it lacks one of the registers, or there is no CPU.
     pub fn parse_all(text: &str) -> Result<Vec<Self>> {
         let mut cpus = Vec::new();
-        for part in text.split("CPU#").skip(1) {
-            let (number, rest) =
-                part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(0));
-            let cpu = number
-                .parse()
-                .context("QEMU shows a CPU without a number")?;
-            let values: BTreeMap<&str, &str> = rest
-                .split_whitespace()
-                .filter_map(|word| word.split_once('='))
-                .collect();
+        for (cpu, values) in cpus_of(text)? {
             let get = |name: &str| {
                 let value = values.get(name);
                 let value = value.with_context(|| format!("QEMU shows no {name} of CPU {cpu}"))?;
@@ -63,11 +54,43 @@ impl DebugRegisters {
                 dr7: get("DR7")?,
             });
         }
-        if cpus.is_empty() {
-            bail!("QEMU shows no CPU in its registers: {text:?}");
-        }
         Ok(cpus)
     }
+}
+
+/// Where each CPU is and whether it is halted, from the answer to the monitor command
+/// `info registers -a`: words for a person.
+///
+/// # Errors
+/// If there is no CPU in it.
+pub(crate) fn places(text: &str) -> Result<String> {
+    let place = |(cpu, values): (u32, BTreeMap<&str, &str>)| {
+        let rip = values.get("RIP").unwrap_or(&"?");
+        let halted = match values.get("HLT") {
+            Some(&"1") => ", halted",
+            _ => "",
+        };
+        format!("{cpu} at {rip}{halted}")
+    };
+    let places: Vec<_> = cpus_of(text)?.into_iter().map(place).collect();
+    Ok(places.join("; "))
+}
+
+/// The number of each CPU, and what its part of the answer says as `name=value`.
+fn cpus_of(text: &str) -> Result<Vec<(u32, BTreeMap<&str, &str>)>> {
+    let mut cpus = Vec::new();
+    for part in text.split("CPU#").skip(1) {
+        let (number, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(0));
+        let cpu = number
+            .parse()
+            .context("QEMU shows a CPU without a number")?;
+        let words = rest.split_whitespace();
+        cpus.push((cpu, words.filter_map(|word| word.split_once('=')).collect()));
+    }
+    if cpus.is_empty() {
+        bail!("QEMU shows no CPU in its registers: {text:?}");
+    }
+    Ok(cpus)
 }
 
 #[cfg(test)]
@@ -89,6 +112,18 @@ mod tests {
         assert_eq!((cpus[0].dr6, cpus[0].dr7), (0xffff_0ff0, 0x400));
         assert_eq!((cpus[1].cpu, cpus[1].dr7), (1, 0x401));
         assert!(cpus[1].is_clear() && !cpus[0].is_clear());
+    }
+
+    #[test]
+    fn a_person_is_told_where_each_cpu_is() {
+        let text =
+            "CPU#0\r\nRIP=ffffffff81000000 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\r\n\
+            CPU#1\r\nRIP=00007f0000000000 RFL=00000246 [---Z-P-] CPL=3 II=0 A20=1 SMM=0 HLT=0\r\n";
+        assert_eq!(
+            places(text).unwrap(),
+            "0 at ffffffff81000000, halted; 1 at 00007f0000000000"
+        );
+        assert!(places("nonsense").is_err());
     }
 
     #[test]

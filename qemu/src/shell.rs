@@ -61,6 +61,8 @@ pub struct Hang {
     pub console: String,
     /// The end of what the shell's line carried.
     pub shell: String,
+    /// Where each CPU is, if QEMU could say.
+    pub cpus: String,
 }
 
 impl fmt::Display for Hang {
@@ -72,7 +74,8 @@ impl fmt::Display for Hang {
             self.after, self.waited_for
         )?;
         writeln!(f, "--- end of the kernel's log\n{}", self.console)?;
-        writeln!(f, "--- end of the shell's line\n{}", self.shell)
+        writeln!(f, "--- end of the shell's line\n{}", self.shell)?;
+        write!(f, "--- CPUs: {}", self.cpus)
     }
 }
 
@@ -222,6 +225,7 @@ impl Shell {
                 gone,
                 console: self.console.tail(TAIL),
                 shell: tail(&String::from_utf8_lossy(&self.pending), TAIL),
+                cpus: String::new(),
             }
             .into());
         }

@@ -18,7 +18,7 @@ use crate::instructions::Marks;
 use crate::memory::Ram;
 use crate::shell::{Input, Shell};
 use crate::store_watch::StoreWatch;
-use crate::{symbols, Accel, DebugRegisters, Debugger, Output, Prompt, Qmp};
+use crate::{symbols, Accel, DebugRegisters, Debugger, Hang, Output, Prompt, Qmp};
 
 /// How long a command may take unless the caller says otherwise: an emulated CPU whose stores are
 /// watched, on a host that does other things too, is slow.
@@ -87,7 +87,7 @@ impl Vm {
     /// The command is seen by `ps` and stays in the guest's memory: no secret belongs into it.
     ///
     /// # Errors
-    /// If the guest hangs or ends ([`crate::Hang`]); a command that fails is no error.
+    /// If the guest hangs or ends ([`Hang`]); a command that fails is no error.
     pub fn run(&mut self, command: &str) -> Result<Output> {
         self.run_for(command, COMMAND_LIMIT)
     }
@@ -97,8 +97,18 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_for(&mut self, command: &str, limit: Duration) -> Result<Output> {
+        self.talk(command, Input::None, limit)
+    }
+
+    fn talk(&mut self, command: &str, input: Input<'_>, limit: Duration) -> Result<Output> {
         let limit = self.limit(limit);
-        self.shell.run(command, Input::None, limit)
+        self.shell.run(command, input, limit).map_err(|mut error| {
+            if let Some(hang) = error.downcast_mut::<Hang>() {
+                let places = self.qmp.places();
+                hang.cpus = places.unwrap_or_else(|e| format!("{e:#}"));
+            }
+            error
+        })
     }
 
     /// How long this VM may take for what usually takes no longer than `usual`: a kernel that looks for
@@ -132,8 +142,7 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_input(&mut self, command: &str, input: &[u8]) -> Result<Output> {
-        let limit = self.limit(COMMAND_LIMIT);
-        self.shell.run(command, Input::Bytes(input), limit)
+        self.talk(command, Input::Bytes(input), COMMAND_LIMIT)
     }
 
     /// Runs a command on the terminal and types the answers to its prompts, each once it appears.
@@ -144,8 +153,7 @@ impl Vm {
     /// # Errors
     /// See [`Vm::run`].
     pub fn run_with_prompts(&mut self, command: &str, prompts: &[Prompt<'_>]) -> Result<Output> {
-        let limit = self.limit(COMMAND_LIMIT);
-        self.shell.run(command, Input::Prompts(prompts), limit)
+        self.talk(command, Input::Prompts(prompts), COMMAND_LIMIT)
     }
 
     /// Runs a command as the unprivileged user 1000, without capabilities.
@@ -315,7 +323,7 @@ impl Vm {
     pub fn power_off(mut self) -> Result<()> {
         // The line closes before the command's end is reported, which is what we want here.
         match self.run_for("sync; poweroff -f", Duration::from_secs(30)) {
-            Err(error) if error.downcast_ref::<crate::Hang>().is_some_and(|h| h.gone) => {}
+            Err(error) if error.downcast_ref::<Hang>().is_some_and(|h| h.gone) => {}
             Err(error) => return Err(error),
             Ok(_) => {}
         }

@@ -15,6 +15,7 @@ pub mod leaktest;
 pub mod luks;
 pub mod master;
 pub mod modes;
+pub mod paragraph;
 pub mod reference;
 pub mod report;
 pub mod soak;

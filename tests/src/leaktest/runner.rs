@@ -15,6 +15,7 @@ use super::bench::Bench;
 use super::cell::Cell;
 use super::report::{matrix, today, Report, Totals};
 use super::{scenarios, Body, Scenario};
+use crate::paragraph::failed;
 use crate::vmtest::runner::build_programs;
 use crate::vmtest::secrets::random;
 
@@ -160,7 +161,7 @@ fn show(cell: &Cell) {
     let name = format!("{}/{}", cell.scenario, cell.oracle);
     match (cell.pending, cell.failure()) {
         (Some(what), _) => println!("skipped {name}: pending: {what}"),
-        (None, Some(why)) => println!("FAILED {name}: {why}"),
+        (None, Some(why)) => println!("{}", failed(&name, &why)),
         (None, None) => {
             let stores = cell
                 .stores_checked

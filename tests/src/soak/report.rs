@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::faults::kinds;
 use super::{Options, LEAST};
+use crate::paragraph::failed;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -146,7 +147,14 @@ impl Report {
             }
         }
         if self.verdict == Verdict::Failed {
-            lines += "FAILED soak: see its verdict\n";
+            let figures = || {
+                format!(
+                    "{} requests failed, {} wrong bytes, {} findings",
+                    self.sums.failed, self.sums.wrong_bytes, self.findings
+                )
+            };
+            let why = self.failure.clone().unwrap_or_else(figures);
+            lines += &(failed("soak", &why) + "\n");
             counts[1] += 1;
         }
         (lines, counts)
@@ -207,11 +215,10 @@ impl fmt::Display for Report {
             sums.wrong_bytes,
             sums.nmi_restarts
         )?;
-        match (&self.verdict, &self.failure) {
-            (_, Some(failure)) => writeln!(f, "Verdict: FAILED: {failure}"),
-            (Verdict::Failed, None) => writeln!(f, "Verdict: FAILED."),
-            (Verdict::Clean, None) => writeln!(f, "Verdict: clean."),
-            (_, None) => {
+        match self.verdict {
+            Verdict::Failed => writeln!(f, "Verdict: FAILED; the last lines say why."),
+            Verdict::Clean => writeln!(f, "Verdict: clean."),
+            Verdict::Incomplete => {
                 let rare: Vec<_> = self
                     .events
                     .iter()

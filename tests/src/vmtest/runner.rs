@@ -13,6 +13,7 @@ use tresor_qemu::{target_dir, workspace_dir, Cache, VmConfig};
 
 use super::guest::{Guest, PROGRAM};
 use super::{Scenario, Skip, Test, SCENARIOS};
+use crate::paragraph::failed;
 
 /// What runs in the guest is built for this target, so that its flags reach no build script.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -83,9 +84,7 @@ pub fn run(options: &Options) -> Result<Counts> {
                     }
                     None => {
                         counts.failed += 1;
-                        // Only the first line begins at the margin, where scripts look for tests.
-                        let why = format!("{error:#}").replace('\n', "\n    ");
-                        println!("FAILED {}: {why}", test.name());
+                        println!("{}", failed(test.name(), &format!("{error:#}")));
                         session.show_log();
                     }
                 },
