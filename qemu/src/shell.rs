@@ -16,8 +16,8 @@ use base64::Engine as _;
 
 use crate::console::{tail, Console};
 
-/// Lines of each console that a [`Hang`] shows.
-const TAIL: usize = 25;
+/// Lines of each console that a [`Hang`] shows: some tasks that the kernel saw blocked are among them.
+const TAIL: usize = 60;
 
 /// What a command in the guest left behind.
 #[derive(Clone, Debug)]

@@ -135,6 +135,19 @@ impl Vm {
         Ok(output.text())
     }
 
+    /// Starts a command that freezes or ends the guest. It begins half a second after this call's own
+    /// command is over, so that the shell can still say that; nobody waits for its end.
+    ///
+    /// # Errors
+    /// See [`Vm::run`].
+    pub fn start_later(&mut self, command: &str) -> Result<()> {
+        self.check(&format!(
+            "(while kill -0 $$; do usleep 20000; done; sleep 0.5; {command}) \
+             </dev/null >/dev/null 2>&1 &"
+        ))
+        .map(drop)
+    }
+
     /// Runs a command with these bytes, and then the end, as its standard input.
     ///
     /// They go over the serial line and through a pipe: into no argument, variable or file.

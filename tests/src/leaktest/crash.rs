@@ -86,9 +86,7 @@ fn leave(bench: &mut Bench, command: &str) -> Result<()> {
         .guest
         .vm
         .check("cat /proc/sys/kernel/random/boot_id")?;
-    bench.guest.vm.check(&format!(
-        "(sleep 0.3; {command}) </dev/null >/dev/null 2>&1 &"
-    ))?;
+    bench.guest.vm.start_later(command)?;
     bench.guest.vm.wait_ready()?;
     let after = bench
         .guest

@@ -67,10 +67,10 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
         .guest
         .vm
         .check("cat /proc/sys/kernel/random/boot_id")?;
-    bench.guest.vm.check(
-        "(sleep 0.3; echo disk >/sys/power/state; echo $? >/run/hibernated) \
-         </dev/null >/dev/null 2>&1 &",
-    )?;
+    bench
+        .guest
+        .vm
+        .start_later("echo disk >/sys/power/state; echo $? >/run/hibernated")?;
     bench.guest.vm.wait_ready()?;
     let other = bench
         .guest
@@ -87,9 +87,8 @@ fn hibernation(bench: &mut Bench) -> Result<()> {
 
     // The image replaces the kernel that reads it. What is sent before that is lost.
     let exits = exits(bench)?;
-    bench.guest.vm.check(
-        "(sleep 0.3; cat /sys/class/block/$(basename $(readlink /dev/disk/spare))/dev \
-         >/sys/power/resume) </dev/null >/dev/null 2>&1 &",
+    bench.guest.vm.start_later(
+        "cat /sys/class/block/$(basename $(readlink /dev/disk/spare))/dev >/sys/power/resume",
     )?;
     let start = Instant::now();
     while self::exits(bench)? == exits {

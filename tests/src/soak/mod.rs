@@ -70,10 +70,11 @@ pub fn run(options: Options) -> Result<Report> {
         .smp(&CPUS.to_string());
     let config = with_disk(that_sleeps(config), &name, "slow", 32 << 20);
     let mut guest = Guest::new(config.boot(&cache)?, false)?;
-    // Whoever asks for more memory than there is gets it, until it is gone.
-    guest
-        .vm
-        .check("modprobe -a tresor_test kvm-amd && echo 1 >/proc/sys/vm/overcommit_memory")?;
+    // Whoever asks for more memory than there is gets it, until it is gone; then he is killed, and nobody else.
+    guest.vm.check(
+        "modprobe -a tresor_test kvm-amd && echo 1 >/proc/sys/vm/overcommit_memory && \
+         echo -1000 >/proc/$PPID/oom_score_adj",
+    )?;
     let key = guest.insert_and_load()?;
     let busy = Busy::start(&mut guest, &[])?;
     let mut soak = Soak {

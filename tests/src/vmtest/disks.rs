@@ -156,8 +156,22 @@ impl Guest {
     pub fn start_disk(&mut self, name: &str, arguments: &str) -> Result<()> {
         self.vm.check(&format!(
             "rm -f /run/{name}.disk; ({PROGRAM} disk bytes={BYTES} {arguments} >/run/{name}.new 2>&1; \
-             mv /run/{name}.new /run/{name}.disk) </dev/null >/dev/null 2>&1 &"
+             mv /run/{name}.new /run/{name}.disk) </dev/null >/dev/null 2>&1 & echo $! >/run/{name}.pid"
         ))?;
+        Ok(())
+    }
+
+    /// Fails if what [`Guest::start_disk`] started has ended.
+    ///
+    /// # Errors
+    /// See there; with what it printed.
+    pub fn ensure_disk_runs(&mut self, name: &str) -> Result<()> {
+        let output = self.vm.run(&format!(
+            "[ ! -e /run/{name}.disk ] && kill -0 $(cat /run/{name}.pid) || \
+             {{ cat /run/{name}.disk; false; }}"
+        ))?;
+        let said = output.text();
+        ensure!(output.success(), "{name} ended by itself: {said}");
         Ok(())
     }
 
@@ -172,15 +186,30 @@ impl Guest {
     /// As [`Guest::end_disk`], what it printed.
     ///
     /// # Errors
-    /// If it does not end within two minutes.
+    /// If it does not end within two minutes, with the tasks that the kernel sees blocked.
     pub fn end_disk_text(&mut self, name: &str) -> Result<String> {
+        let seconds = self.seconds(100);
         let output = self.vm.run_for(
             &format!(
-                "while [ ! -e /run/{name}.disk ]; do usleep 20000; done; cat /run/{name}.disk"
+                "timeout {seconds} sh -c 'while [ ! -e /run/{name}.disk ] && \
+                 kill -0 $(cat /run/{name}.pid) 2>/dev/null; do usleep 20000; done'; cat /run/{name}.disk"
             ),
             Duration::from_secs(120),
         )?;
+        if !output.success() {
+            let blocked = self.blocked_tasks()?;
+            bail!("{name} does not end: {}\n{blocked}", output.text());
+        }
         Ok(output.text())
+    }
+
+    /// What the kernel says of the tasks that wait for something and cannot be interrupted.
+    ///
+    /// # Errors
+    /// If the guest does not answer.
+    pub fn blocked_tasks(&mut self) -> Result<String> {
+        self.vm
+            .check("echo w >/proc/sysrq-trigger; dmesg | tail -n 60")
     }
 
     /// Direct I/O with the pattern on [`BYTES`] of a device.

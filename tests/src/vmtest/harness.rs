@@ -133,6 +133,32 @@ pub(super) fn a_hang_ends_in_a_time_out_that_shows_both_consoles(guest: &mut Gue
         hang.console.contains("printed by the kernel"),
         "the kernel's log is missing: {hang}"
     );
+    ensure!(
+        hang.cpus.starts_with("0 at ") && hang.cpus.contains("; 1 at "),
+        "the CPUs are missing: {hang}"
+    );
+    Ok(())
+}
+
+pub(super) fn a_process_that_is_killed_is_noticed_and_not_waited_for(
+    guest: &mut Guest,
+) -> Result<()> {
+    guest.ram_disk()?;
+    // The program alone, and before it the shell that would keep its result.
+    for first in ["true", "kill -9 $(cat /run/killed.pid)"] {
+        guest.start_disk("killed", "dev=/dev/ram0 seed=1 mode=cycle stop=/run/never")?;
+        guest.ensure_disk_runs("killed")?;
+        guest
+            .vm
+            .check(&format!("{first}; killall -9 tresor-guest"))?;
+        guest.wait(Duration::from_secs(10), "end of the process", |guest| {
+            Ok(guest.ensure_disk_runs("killed").is_err())
+        })?;
+        ensure!(
+            guest.end_disk("killed").is_err(),
+            "it passes for one that ended well"
+        );
+    }
     Ok(())
 }
 

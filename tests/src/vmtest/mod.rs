@@ -100,6 +100,7 @@ pub const SCENARIOS: &[Scenario] = &[
             harness::an_offset_in_the_ram_is_the_physical_address_there,
             harness::a_dump_is_the_ram_byte_for_byte,
             harness::a_hang_ends_in_a_time_out_that_shows_both_consoles,
+            harness::a_process_that_is_killed_is_noticed_and_not_waited_for,
             harness::the_end_of_the_guest_is_reported_as_such,
         ],
     },

@@ -3,9 +3,9 @@
 //! I/O that meets a locked key: it waits, and nothing of it is lost.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Result};
+use anyhow::{bail, ensure, Result};
 use tresor_uapi::{CLEAR_FORCE, STATE_ARMED, STATE_EMPTY, STATE_LOCKED};
 
 use super::disks::{Tally, BYTES};
@@ -33,9 +33,14 @@ pub(super) fn machine(usual: tresor_qemu::VmConfig) -> tresor_qemu::VmConfig {
 /// What ends [`start_io`].
 const STOP: &str = "/run/stop";
 
+/// How long a process may be without a whole round, whatever is done to the machine.
+const STALL: Duration = Duration::from_secs(120);
+
 /// Two volumes, one on each disk, each with two processes that write, read back and compare.
 pub(crate) struct Busy {
     blobs: Vec<[u8; 64]>,
+    /// By process: the sectors it had written when it was last asked, and since when they are so many.
+    rounds: Vec<(u64, Instant)>,
 }
 
 /// What [`Busy`] has done so far.
@@ -72,7 +77,10 @@ impl Busy {
                 ),
             )?;
         }
-        Ok(Self { blobs })
+        Ok(Self {
+            blobs,
+            rounds: Self::processes().map(|_| (0, Instant::now())).collect(),
+        })
     }
 
     /// The blobs of the volumes `busy0` and `busy1`.
@@ -86,12 +94,24 @@ impl Busy {
     }
 
     /// What was done so far, as of the last whole round of each process.
-    pub(crate) fn progress(&self, guest: &mut Guest) -> Result<Done> {
+    ///
+    /// # Errors
+    /// If a process has ended, or gets nothing done any more.
+    pub(crate) fn progress(&mut self, guest: &mut Guest) -> Result<Done> {
         let mut done = Done::default();
-        for (name, ..) in Self::processes() {
+        for ((name, ..), (written, since)) in Self::processes().zip(&mut self.rounds) {
+            guest.ensure_disk_runs(&name)?;
             let said = guest.vm.run(&format!("cat /run/{name}.progress"))?;
             if said.success() {
-                done.add(&Tally::read(&(said.text() + " seed=0"))?);
+                let tally = Tally::read(&(said.text() + " seed=0"))?;
+                if tally.written != *written {
+                    (*written, *since) = (tally.written, Instant::now());
+                }
+                done.add(&tally);
+            }
+            if since.elapsed() > guest.vm.limit(STALL) {
+                let blocked = guest.blocked_tasks()?;
+                bail!("{name} has done nothing for {STALL:?}\n{blocked}");
             }
         }
         Ok(done)

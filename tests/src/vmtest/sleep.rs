@@ -45,8 +45,9 @@ pub(crate) fn sleep(
         Ok(guest.vm.console().text()?.matches(text).count())
     };
     let (entries, exits) = (count(guest, entry)?, count(guest, EXIT)?);
-    guest.vm.check(&format!(
-        "rm -f /run/{way}; (sleep 0.3; echo {way} >/sys/power/state; echo $? >/run/{way}) >/dev/null 2>&1 &"
+    guest.vm.check(&format!("rm -f /run/{way}"))?;
+    guest.vm.start_later(&format!(
+        "echo {way} >/sys/power/state; echo $? >/run/{way}"
     ))?;
     guest.wait(Duration::from_secs(20), "start of the suspend", |guest| {
         Ok(count(guest, entry)? > entries)
@@ -248,10 +249,9 @@ pub(super) fn an_image_on_swap_of_a_volume_is_encrypted(guest: &mut Guest) -> Re
     )?;
     ensure_refused(guest)?;
     let boot = guest.vm.check("cat /proc/sys/kernel/random/boot_id")?;
-    guest.vm.check(
-        "(sleep 0.3; echo disk >/sys/power/state; echo $? >/run/hibernated) \
-         </dev/null >/dev/null 2>&1 &",
-    )?;
+    guest
+        .vm
+        .start_later("echo disk >/sys/power/state; echo $? >/run/hibernated")?;
     guest.vm.wait_ready()?;
     ensure!(
         guest.vm.check("cat /proc/sys/kernel/random/boot_id")? != boot,
