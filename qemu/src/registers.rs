@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
-//! Debug registers as QEMU's monitor shows them.
+//! What QEMU's monitor shows of each CPU's registers.
 
 use std::collections::BTreeMap;
 

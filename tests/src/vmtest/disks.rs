@@ -164,7 +164,7 @@ impl Guest {
     /// Fails if what [`Guest::start_disk`] started has ended.
     ///
     /// # Errors
-    /// See there; with what it printed.
+    /// If it has, with what it printed; and if the guest does not answer.
     pub fn ensure_disk_runs(&mut self, name: &str) -> Result<()> {
         let output = self.vm.run(&format!(
             "[ ! -e /run/{name}.disk ] && kill -0 $(cat /run/{name}.pid) || \
@@ -186,7 +186,7 @@ impl Guest {
     /// As [`Guest::end_disk`], what it printed.
     ///
     /// # Errors
-    /// If it does not end within two minutes, with the tasks that the kernel sees blocked.
+    /// If it leaves no result within two minutes, with the tasks that the kernel sees blocked.
     pub fn end_disk_text(&mut self, name: &str) -> Result<String> {
         let seconds = self.seconds(100);
         let output = self.vm.run_for(
@@ -198,7 +198,7 @@ impl Guest {
         )?;
         if !output.success() {
             let blocked = self.blocked_tasks()?;
-            bail!("{name} does not end: {}\n{blocked}", output.text());
+            bail!("{name} left no result: {}\n{blocked}", output.text());
         }
         Ok(output.text())
     }

@@ -291,6 +291,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "parking",
         machine: parking::machine,
         tests: tests![
+            parking::a_process_that_gets_nothing_done_is_noticed,
             parking::io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does,
             parking::a_request_of_many_sections_goes_on_where_it_stopped,
             refresh::shares_are_refreshed_under_load_too,

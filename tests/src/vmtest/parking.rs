@@ -41,6 +41,8 @@ pub(crate) struct Busy {
     blobs: Vec<[u8; 64]>,
     /// By process: the sectors it had written when it was last asked, and since when they are so many.
     rounds: Vec<(u64, Instant)>,
+    /// Usually [`STALL`].
+    stall: Duration,
 }
 
 /// What [`Busy`] has done so far.
@@ -80,6 +82,7 @@ impl Busy {
         Ok(Self {
             blobs,
             rounds: Self::processes().map(|_| (0, Instant::now())).collect(),
+            stall: STALL,
         })
     }
 
@@ -109,9 +112,10 @@ impl Busy {
                 }
                 done.add(&tally);
             }
-            if since.elapsed() > guest.vm.limit(STALL) {
+            let stall = guest.vm.limit(self.stall);
+            if since.elapsed() > stall {
                 let blocked = guest.blocked_tasks()?;
-                bail!("{name} has done nothing for {STALL:?}\n{blocked}");
+                bail!("{name} has done nothing for {stall:?}\n{blocked}");
             }
         }
         Ok(done)
@@ -170,6 +174,32 @@ pub(crate) fn resume(guest: &mut Guest, key: &Key) -> Result<()> {
         let status = guest.ensure_state(STATE_ARMED)?;
         Ok(status.waiting == 0 && status.cpus_armed == status.cpus_online)
     })
+}
+
+/// The control of what the soak looks at after each fault.
+pub(super) fn a_process_that_gets_nothing_done_is_noticed(guest: &mut Guest) -> Result<()> {
+    // The kernel shows what its blocked tasks wait in.
+    guest.provokes_complaints();
+    let key = guest.insert_and_load()?;
+    let mut busy = Busy::start(guest, &[])?;
+    busy.progress(guest)?;
+    ensure!(guest.lock()? == "ok", "it cannot be locked");
+    until_parked(guest)?;
+    busy.stall = Duration::from_secs(5);
+    let mut said = String::new();
+    guest.wait(Duration::from_secs(20), "word of it", |guest| {
+        said = busy
+            .progress(guest)
+            .err()
+            .map_or(said.clone(), |e| e.to_string());
+        Ok(!said.is_empty())
+    })?;
+    ensure!(
+        said.contains("has done nothing") && said.contains("task:tresor-guest"),
+        "another error: {said}"
+    );
+    resume(guest, &key)?;
+    busy.end_well(guest).map(drop)
 }
 
 pub(super) fn io_that_meets_a_lock_waits_for_the_key_whatever_dm_crypt_does(
